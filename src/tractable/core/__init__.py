@@ -1,0 +1,1 @@
+"""What every system needs: input checks, progress, seeds."""

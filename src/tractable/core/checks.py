@@ -1,0 +1,150 @@
+"""Checks of input at the public boundary, and the warnings of this library.
+
+Every message names the argument, what came and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "ConvergenceWarning",
+    "TractableWarning",
+    "check_choice",
+    "check_finite",
+    "check_range",
+    "check_shape",
+    "nearest_names",
+]
+
+
+class TractableWarning(UserWarning):
+    """A warning of this library: the result stands, but read the message."""
+
+
+class ConvergenceWarning(TractableWarning):
+    """An iteration stopped before its tolerance; the message holds the residual."""
+
+
+def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
+    """Refuse NaN and infinity.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : array, tensor or float
+        Any shape.
+
+    Raises
+    ------
+    ValueError
+        With the number of non-finite entries and the first index.
+
+    Examples
+    --------
+    >>> check_finite("x", np.array([1.0, np.nan]))
+    Traceback (most recent call last):
+    ValueError: x must be finite, got 1 of 2 entries NaN or infinite (first at index (1,))
+    """
+    if isinstance(value, float | int):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value}")
+        return
+    finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite().cpu().numpy()
+    if not finite.all():
+        bad = np.argwhere(~np.atleast_1d(finite))
+        first = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"{name} must be finite, got {len(bad)} of {finite.size} entries NaN or infinite "
+            f"(first at index {first})"
+        )
+
+
+def check_range(
+    name: str,
+    value: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Refuse a number outside ``[low, high]`` (or outside the open interval).
+
+    Examples
+    --------
+    >>> check_range("depth", 0, low=1)
+    Traceback (most recent call last):
+    ValueError: depth must be >= 1, got 0
+    """
+    below = value <= low if open_low else value < low
+    above = value >= high if open_high else value > high
+    if below or above or math.isnan(value):
+        lower = f"{'>' if open_low else '>='} {low:g}" if low > -math.inf else ""
+        upper = f"{'<' if open_high else '<='} {high:g}" if high < math.inf else ""
+        allowed = " and ".join(part for part in (lower, upper) if part) or "a number"
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Refuse a value that is not among the choices, and name the nearest one.
+
+    Examples
+    --------
+    >>> check_choice("kind", "rooot", ["root", "slow"])
+    Traceback (most recent call last):
+    ValueError: kind must be one of 'root', 'slow', got 'rooot'; did you mean 'root'?
+    """
+    allowed = list(choices)
+    if value not in allowed:
+        near = nearest_names(str(value), [str(choice) for choice in allowed], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        listed = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}{hint}")
+
+
+def check_shape(name: str, shape: Iterable[int], expected: Iterable[int | str]) -> None:
+    """Refuse a shape that differs from the expected one; strings stand for any size.
+
+    Examples
+    --------
+    >>> check_shape("starts", (3, 5), ("n", 4))
+    Traceback (most recent call last):
+    ValueError: starts must have shape (n, 4), got (3, 5)
+    >>> check_shape("x", (784, 100), ("n_samples", 100))
+    >>> check_shape("x", (100, 784), ("n_samples", 100))
+    Traceback (most recent call last):
+    ValueError: x must have shape (n_samples, 100), got (100, 784); transposed?
+    """
+    got, wanted = tuple(shape), tuple(expected)
+
+    def fits(sizes: tuple[int, ...]) -> bool:
+        return len(sizes) == len(wanted) and all(
+            isinstance(w, str) or s == w for s, w in zip(sizes, wanted, strict=True)
+        )
+
+    if not fits(got):
+        hint = "; transposed?" if len(got) == 2 and fits(got[::-1]) else ""
+        text = ", ".join(str(w) for w in wanted) + ("," if len(wanted) == 1 else "")
+        raise ValueError(f"{name} must have shape ({text}), got {got}{hint}")
+
+
+def nearest_names(name: str, names: Iterable[str], n: int = 3) -> list[str]:
+    """Return the ``n`` names closest in spelling, best first.
+
+    Examples
+    --------
+    >>> nearest_names("dynamics-sentimnt", ["dynamics-sentiment", "linear-modes"], n=1)
+    ['dynamics-sentiment']
+    """
+    import difflib
+
+    return difflib.get_close_matches(name, list(names), n=n, cutoff=0.4)
