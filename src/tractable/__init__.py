@@ -11,7 +11,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("core", "data", "dynamics", "plot", "studies", "study", "train")
+_SUBPACKAGES = ("core", "data", "dynamics", "plot", "report", "result", "studies", "study", "train")
 
 __all__ = [*_SUBPACKAGES, "__version__"]
 

@@ -9,9 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 __all__ = [
@@ -50,6 +49,7 @@ def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> check_finite("x", np.array([1.0, np.nan]))
     Traceback (most recent call last):
     ValueError: x must be finite, got 1 of 2 entries NaN or infinite (first at index (1,))
@@ -58,6 +58,8 @@ def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
         return
+    import numpy as np  # not at the top: the command line starts without it
+
     finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite().cpu().numpy()
     if not finite.all():
         bad = np.argwhere(~np.atleast_1d(finite))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 __all__ = ["track"]
@@ -45,7 +45,7 @@ def track(
     if not show or not sys.stderr.isatty():
         yield from work
         return
-    if total is None and hasattr(work, "__len__"):
+    if total is None and isinstance(work, Sized):
         total = len(work)
     started = time.monotonic()
     progress = None
@@ -64,8 +64,14 @@ def track(
 
 def _bar(description: str, total: int | None, done: int):  # type: ignore[no-untyped-def]  # rich is imported lazily
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     progress = Progress(
         TextColumn("{task.description}"),

@@ -1,0 +1,54 @@
+"""The flags of ``tractable run``: the runner's own, beside the fields of the study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import tyro
+
+from tractable.study import Study
+
+__all__ = ["RunFlags", "parse"]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class RunFlags(Generic[S]):
+    """Everything that a run's command line says."""
+
+    study: Annotated[S, tyro.conf.arg(name="")]
+    preset: str = "default"
+    """Set of parameters to start from (see above); flags override it."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Repeat the run of this params.json; flags override it; excludes --preset."""
+    seed: int = 0
+    """Decides everything random."""
+    device: str = "auto"
+    """auto (CUDA when present), cpu, cuda, cuda:1."""
+    threads: int | None = None
+    """Threads of torch."""
+    workers: int = 0
+    """Processes for the points of an inner grid; 0: this process."""
+    out: Path = Path("runs")
+    """Folder of the run folders."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Compute anew, also when the run is finished."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Do one step, and print what the whole run would cost."""
+    figures: Literal["svg", "pdf", "png"] = "svg"
+    """Format of the figure files."""
+
+
+def parse(
+    cls: type[Study], prog: str, description: str, words: Sequence[str], **start: Any
+) -> RunFlags[Any]:
+    """Parse the words of a command line over the values in ``start``.
+
+    A misspelt flag ends the process with code 2 and names the nearest one.
+    """
+    flags: Any = RunFlags
+    return tyro.cli(
+        flags[cls], prog=prog, description=description, args=words, default=RunFlags(**start)
+    )

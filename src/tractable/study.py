@@ -1,0 +1,446 @@
+"""A study: parameters, a measurement, its theory, and the checks that hold them together.
+
+A study is a frozen dataclass. Its fields are the parameters; type, range and docstring are
+written once and serve as validation, command-line flags, sweeps and sliders. Its methods read
+top to bottom like a script::
+
+    measured = study.measure(run)             # simulation, training, or the user's data
+    theory   = study.theory(measured)         # no randomness
+    checks, answers, figures                  # read the two datasets only
+
+A run is a folder ``runs/<study>/<hash>/``; the folder is the result, the cache and the resume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import os
+import re
+import shutil
+import time
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tractable.core import folder as store
+from tractable.core.checks import check_choice, nearest_names
+from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
+from tractable.core.fields import Range, check_field, field_hints
+from tractable.result import Result
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+__all__ = ["Check", "Cost", "Paper", "Range", "Result", "Run", "Study", "Table"]
+
+log = logging.getLogger("tractable")
+
+# Fields of a study may not take the names of the runner's flags.
+RESERVED = ("seed", "device", "out", "force", "preset", "from_", "threads", "workers", "dry_run")
+
+
+@dataclass
+class Run:
+    """What a measurement may use: its seed, its device, its folder, and help for long work."""
+
+    seed: int
+    folder: Path
+    device_name: str = "auto"
+    engine: Executor | None = None
+    show_progress: bool = True
+    reporter: Callable[[int, float], None] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """The torch device; ``auto`` is CUDA when present."""
+        import torch
+
+        if self.device_name == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device_name)
+
+    def track(self, work: Iterable[Any], description: str, total: int | None = None) -> Iterator:
+        """Iterate with a progress bar (see `tractable.core.progress.track`)."""
+        from tractable.core.progress import track
+
+        return track(work, description, total=total, show=self.show_progress)
+
+    def say(self, message: str) -> None:
+        """Log a message and show it on top of the report."""
+        log.warning(message)
+        if message not in self.notes:
+            self.notes.append(message)
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path of a checkpoint that lasts until the run is finished."""
+        path = self.folder / "checkpoints" / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def save(self, name: str, arrays: Mapping[str, Any] | Any) -> Path:
+        """Save an array, or a state dict, as ``<name>.safetensors`` in the run folder."""
+        import torch
+        from safetensors.torch import save_file
+
+        if not isinstance(arrays, Mapping):
+            arrays = {name: arrays}
+        tensors = {
+            key: torch.as_tensor(value).detach().cpu().contiguous().clone()
+            for key, value in arrays.items()
+        }
+        path = self.folder / f"{name}.safetensors"
+        save_file(tensors, path)
+        return path
+
+    def load(self, name: str) -> dict[str, torch.Tensor] | None:
+        """Return what `save` stored under ``name``, or None."""
+        from safetensors.torch import load_file
+
+        path = self.folder / f"{name}.safetensors"
+        return load_file(path) if path.exists() else None
+
+    def report(self, step: int, value: float) -> None:
+        """Tell a search how good the run is so far, so that it may stop a bad one."""
+        if self.reporter is not None:
+            self.reporter(step, value)
+
+    def map(
+        self, function: Callable[..., xr.Dataset], points: Iterable[Mapping[str, Any]]
+    ) -> list[xr.Dataset]:
+        """Return ``[function(**point) for point in points]``, on the engine, each point cached.
+
+        ``function`` is a module-level function of plain values that returns an `xarray.Dataset`.
+        Finished points are kept in the run folder: a run that was stopped computes only the rest.
+        """
+        import xarray as xr
+
+        todo = list(points)
+        cache = self.folder / "points"
+        cache.mkdir(exist_ok=True)
+        name = f"{function.__module__}.{function.__qualname__}"
+        paths = [cache / f"{store.digest([name, dict(point)])}.nc" for point in todo]
+        missing = [i for i, path in enumerate(paths) if not path.exists()]
+        if self.engine is None:
+            results: Iterable[xr.Dataset] = (function(**todo[i]) for i in missing)
+        else:
+            futures = [self.engine.submit(function, **todo[i]) for i in missing]
+            results = (future.result() for future in futures)
+        done = self.track(results, f"{function.__name__} ({len(todo)} points)", len(missing))
+        for i, dataset in zip(missing, done, strict=True):
+            temporary = paths[i].with_suffix(".tmp")
+            dataset.to_netcdf(temporary, engine="h5netcdf")
+            os.replace(temporary, paths[i])
+        return [xr.load_dataset(path, engine="h5netcdf") for path in paths]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Base class of all studies; see the module's docstring."""
+
+    version: ClassVar[int] = 1
+    paper: ClassVar[Paper | None] = None
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    # --- what a study writes -----------------------------------------------------------------
+
+    def measure(self, run: Run) -> xr.Dataset:
+        """Return what was measured: simulation, training, or the user's data."""
+        raise TypeError(f"{type(self).__name__} must define measure(self, run)")
+
+    def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
+        """Return the theory's numbers: of the fields alone where it can be, no randomness."""
+        raise TypeError(f"{type(self).__name__} must define theory(self, measured=None)")
+
+    def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterable[Check]:
+        """Yield the claims that can fail."""
+        return ()
+
+    def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterable[str | Table]:
+        """Yield what the user asked, in sentences with numbers."""
+        return ()
+
+    def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
+        """Return pictures by name; a figure's label (``set_label``) is its caption."""
+        return {}
+
+    def cost(self, run: Run) -> Cost:
+        """Do one step of the expensive part and return what the whole run costs."""
+        raise TypeError(f"{type(self).__name__} does not say its cost: define cost(self, run)")
+
+    def files(self) -> list[Path]:
+        """Return the files that the result depends on; their content is part of the run's hash.
+
+        By default every existing file that a field names, also as ``file.py:function``.
+        """
+        named = [value for value in asdict(self).values() if isinstance(value, str | Path)]
+        candidates = [Path(re.sub(r"(?<=\.py):\w+$", "", str(value))) for value in named if value]
+        return [path for path in candidates if path.is_file()]
+
+    # --- what every study has ----------------------------------------------------------------
+
+    def __post_init__(self) -> None:
+        """Check every field against its type and Range; a study with rules of its own calls it."""
+        for name, hint in self.field_types().items():
+            check_field(name, getattr(self, name), hint)
+
+    @classmethod
+    def field_types(cls) -> dict[str, Any]:
+        """Return the type of every parameter, with its Range."""
+        hints = field_hints(cls)
+        return {f.name: hints[f.name] for f in fields(cls)}
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name on the command line: of the module for ours, of the class for others."""
+        module = cls.__module__
+        if module.startswith("tractable.studies."):
+            return module.rsplit(".", 1)[1].replace("_", "-")
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def title(cls) -> str:
+        """Return the first line of the class's docstring."""
+        return (inspect.getdoc(cls) or cls.__name__).splitlines()[0]
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> typing.Self:
+        """Return the study with the parameters of a preset, some of them replaced.
+
+        Raises
+        ------
+        ValueError
+            For an unknown preset; the message names the nearest one.
+        """
+        check_choice("preset", name, ("default", *cls.presets))
+        return cls(**{**cls.presets.get(name, {}), **overrides})
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> typing.Self:
+        """Return the study with parameters read from JSON (lists become tuples)."""
+        known = {f.name for f in fields(cls)}
+        for key in parameters:
+            if key not in known:
+                near = nearest_names(key, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{cls.name()} has no parameter {key!r}{hint}")
+        return cls(**{key: _tuples(value) for key, value in parameters.items()})
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return json.loads(store.canonical(asdict(self)))
+
+    def identity(self, seed: int) -> dict[str, Any]:
+        """Return all that the result depends on; its hash names the run folder."""
+        source = _source_file(type(self))
+        paths = [*self.files(), *([] if source is None else [source])]
+        files = [[path.name, store.hash_file(path)] for path in paths]
+        return {
+            "study": self.name(),
+            "version": self.version,
+            "parameters": self.parameters(),
+            "seed": seed,
+            "files": files,
+        }
+
+    def folder(self, *, seed: int = 0, out: str | Path = "runs") -> Path:
+        """Return the folder of this run, whether or not it exists."""
+        return Path(out) / self.name() / store.digest(self.identity(seed))
+
+    def run(
+        self,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        out: str | Path = "runs",
+        force: bool = False,
+        workers: int = 0,
+        threads: int | None = None,
+        engine: Executor | None = None,
+        progress: bool = True,
+        reporter: Callable[[int, float], None] | None = None,
+    ) -> Result:
+        """Measure, compute the theory and the checks, and return the result.
+
+        A finished run is read back from its folder; a run that was stopped goes on where it was.
+
+        Parameters
+        ----------
+        seed : int
+            Decides everything random.
+        device : str
+            ``auto`` (CUDA when present), ``cpu``, ``cuda``, ``cuda:1``.
+        out : path
+            Where the run folders are.
+        force : bool
+            Compute anew, also when the run is finished.
+        workers : int
+            Processes for `Run.map`; 0 computes in this process.
+        threads : int, optional
+            Threads of torch in this process.
+        engine : concurrent.futures.Executor, optional
+            Used by `Run.map` instead of ``workers``; a Dask client gives one by
+            ``client.get_executor()``.
+        progress : bool
+            Show progress on a terminal.
+        reporter : callable, optional
+            Receives ``(step, value)`` from `Run.report`.
+
+        Raises
+        ------
+        Locked
+            Another living process computes the same run.
+        """
+        final = self.folder(seed=seed, out=out)
+        if not force and (final / "checks.json").exists():
+            return Result.open(final, self)
+        partial = final.with_name(final.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        with store.lock(partial), _logged(partial / "log.txt"), contextlib.ExitStack() as stack:
+            if force:
+                _empty(partial)
+            if not force and (final / "checks.json").exists():  # finished by another meanwhile
+                return Result.open(final, self)
+            if engine is None and workers > 0:
+                engine = stack.enter_context(_workers(workers, type(self)))
+            if threads is not None:
+                import torch
+
+                torch.set_num_threads(threads)
+            run = Run(seed, partial, device, engine, progress, reporter)
+            self._compute(run)
+            if final.exists():
+                shutil.rmtree(final)
+            os.rename(partial, final)
+        (final / "lock.json").unlink(missing_ok=True)
+        return Result.open(final, self)
+
+    def _compute(self, run: Run) -> None:
+        import xarray as xr
+
+        from tractable.core.seeds import seeded
+
+        started = time.time()
+        identity = self.identity(run.seed)
+        done = run.folder / "measured.nc"
+        with seeded(run.seed):
+            if done.exists():
+                measured = xr.load_dataset(done, engine="h5netcdf")
+            else:
+                log.info("%s: measuring", self.name())
+                measured = self.measure(run)
+                measured.attrs["notes"] = json.dumps(run.notes)
+                temporary = done.with_suffix(".tmp")
+                measured.to_netcdf(temporary, engine="h5netcdf")
+                os.replace(temporary, done)
+                measured = xr.load_dataset(done, engine="h5netcdf")
+            log.info("%s: theory", self.name())
+            theory = self.theory(measured)
+            checks = tuple(self.checks(theory, measured))
+            answers = tuple(self.answers(theory, measured))
+        result = run.folder / "result.nc"
+        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="w")
+        measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="a")
+        source = _source_file(type(self))
+        store.write_json(
+            run.folder / "params.json",
+            {
+                **identity,
+                "study_file": None if source is None else str(source),
+                "environment": _environment(run),
+                "seconds": round(time.time() - started, 2),
+            },
+        )
+        store.write_json(run.folder / "answers.json", [plain_answer(answer) for answer in answers])
+        for part in ("points", "checkpoints"):
+            shutil.rmtree(run.folder / part, ignore_errors=True)
+        done.unlink()
+        log.info("%s: %d of %d checks hold", self.name(), sum(c.holds for c in checks), len(checks))
+        # Written last: a folder with checks.json is a finished run.
+        store.write_json(run.folder / "checks.json", [asdict(check) for check in checks])
+
+
+# --- helpers ---------------------------------------------------------------------------------
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _source_file(cls: type) -> Path | None:
+    """Return the file of a study that is not part of this library (for the hash), else None."""
+    if cls.__module__.startswith("tractable."):
+        return None
+    try:
+        path = Path(inspect.getfile(cls))
+    except (TypeError, OSError):
+        return None
+    return path.resolve() if path.is_file() else None
+
+
+def _empty(folder: Path) -> None:
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name not in ("lock.json", "log.txt"):
+            item.unlink()
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("interrupted; the same command goes on from here")
+        raise
+    except ValueError as error:
+        log.error("%s", error)
+        raise
+    except Exception:
+        log.exception("stopped by an error")
+        raise
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()
+
+
+def _environment(run: Run) -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    packages = ("tractable", "torch", "numpy", "scipy", "xarray", "matplotlib")
+    device = str(run.device)
+    if run.device.type == "cuda":
+        device += f" ({torch.cuda.get_device_name(run.device)})"
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def _workers(workers: int, cls: type) -> Executor:
+    from tractable.core.processes import processes
+
+    imported_by_path = cls.__module__.startswith("tractable_file_")
+    return processes(workers, _source_file(cls) if imported_by_path else None)
