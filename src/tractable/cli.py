@@ -6,15 +6,16 @@ once its name is known, and tyro reads the study's fields for the flags.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import linecache
 import logging
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tractable
 from tractable.core.checks import nearest_names
@@ -97,17 +98,17 @@ def _run(words: list[str]) -> int:
     study = flags.study
     if flags.dry_run:
         return _dry_run(study, flags)
-    _log_to_terminal()
     folder = study.folder(seed=flags.seed, out=flags.out)
     cached = not flags.force and (folder / "checks.json").exists()
-    result = study.run(
-        seed=flags.seed,
-        device=flags.device,
-        out=flags.out,
-        force=flags.force,
-        workers=flags.workers,
-        threads=flags.threads,
-    )
+    with _log_on_terminal():
+        result = study.run(
+            seed=flags.seed,
+            device=flags.device,
+            out=flags.out,
+            force=flags.force,
+            workers=flags.workers,
+            threads=flags.threads,
+        )
     page = result.folder / "report.html"
     if not page.exists():
         from tractable import report
@@ -131,9 +132,9 @@ def _parse(cls: type[Study], name: str, words: list[str]) -> Any:
         start = cls.preset(preset or "default")
     presets = ", ".join(dict.fromkeys(("default", *cls.presets)))
     paper = f"\n\nPaper: {cls.paper}" if cls.paper else ""
-    from tractable.flags import parse
+    from tractable.flags import parse_run
 
-    return parse(
+    return parse_run(
         cls,
         f"tractable run {name}",
         f"{cls.title()}{paper}\n\nPresets: {presets}",
@@ -180,23 +181,10 @@ def _dry_run(study: Study, flags: Any) -> int:
 
 
 def _report(words: list[str]) -> int:
-    import tyro
-
     from tractable import report
+    from tractable.flags import parse_report
 
-    @dataclass(frozen=True)
-    class Report:
-        folder: tyro.conf.Positional[Path]
-        """A finished run's folder."""
-        figures: Literal["svg", "pdf", "png"] = "svg"
-        """Format of the figure files."""
-
-    flags = tyro.cli(
-        Report,
-        prog="tractable report",
-        description="Draw the figures and the page of a finished run again; nothing is computed.",
-        args=words,
-    )
+    flags = parse_report(words)
     print(report.write(report.open_run(flags.folder), figures=flags.figures))
     return OK
 
@@ -240,18 +228,19 @@ def _text(cell: Any) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
-def _log_to_terminal() -> None:
+@contextlib.contextmanager
+def _log_on_terminal() -> Iterator[None]:
     from rich.console import Console
     from rich.logging import RichHandler
 
     log = logging.getLogger("tractable")
-    if not log.handlers:
-        handler = RichHandler(
-            console=Console(stderr=True), show_path=False, show_level=False, markup=False
-        )
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _complain(message: str) -> None:

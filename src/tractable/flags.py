@@ -9,7 +9,7 @@ import tyro
 
 from tractable.study import Study
 
-__all__ = ["RunFlags", "parse"]
+__all__ = ["ReportFlags", "RunFlags", "parse_report", "parse_run"]
 
 S = TypeVar("S")
 
@@ -41,7 +41,22 @@ class RunFlags(Generic[S]):
     """Format of the figure files."""
 
 
-def parse(
+@dataclass(frozen=True)
+class ReportFlags:
+    """Draw the figures and the page of a finished run again; nothing is computed."""
+
+    folder: tyro.conf.Positional[Path]
+    """A finished run's folder."""
+    figures: Literal["svg", "pdf", "png"] = "svg"
+    """Format of the figure files."""
+
+
+def parse_report(words: Sequence[str]) -> ReportFlags:
+    """Parse the words after ``tractable report``."""
+    return tyro.cli(ReportFlags, prog="tractable report", args=words)
+
+
+def parse_run(
     cls: type[Study], prog: str, description: str, words: Sequence[str], **start: Any
 ) -> RunFlags[Any]:
     """Parse the words of a command line over the values in ``start``.

@@ -180,11 +180,11 @@ class Study:
     def files(self) -> list[Path]:
         """Return the files that the result depends on; their content is part of the run's hash.
 
-        By default every existing file that a field names, also as ``file.py:function``.
+        By default every existing file or folder that a field names, also ``file.py:function``.
         """
         named = [value for value in asdict(self).values() if isinstance(value, str | Path)]
         candidates = [Path(re.sub(r"(?<=\.py):\w+$", "", str(value))) for value in named if value]
-        return [path for path in candidates if path.is_file()]
+        return [path for path in candidates if path.exists()]
 
     # --- what every study has ----------------------------------------------------------------
 

@@ -53,17 +53,20 @@ def digest(value: Any) -> str:
     Examples
     --------
     >>> digest({"depth": 3})
-    '2cf0b5b2e4dcd3b2'
+    '1f5095ec7a7c8833'
     """
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file; over 1 GiB, of its name, size and modification time."""
-    stat = path.stat()
-    if stat.st_size > LARGE_BYTES:
-        identity = f"{path.name}/{stat.st_size}/{stat.st_mtime_ns}"
-        return hashlib.sha256(identity.encode()).hexdigest()
+    """Return the SHA-256 of a file's content.
+
+    A folder, and a file over 1 GiB, is recognized by names, sizes and modification times.
+    """
+    if path.is_dir() or path.stat().st_size > LARGE_BYTES:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
+        stats = [(file.relative_to(path.parent), file.stat()) for file in files]
+        return digest([(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -82,7 +85,7 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = folder / "lock.json"
     me = {"host": socket.gethostname(), "process": os.getpid(), "started": time.time()}
-    for _ in range(3):
+    for _ in range(5):
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
@@ -117,10 +120,11 @@ def _break_if_dead(path: Path) -> None:
     except FileNotFoundError:
         return
     except ValueError:  # killed between creating the file and writing it, or being written now
-        holder, age = {"host": "unknown", "process": 0}, time.time() - path.stat().st_mtime
+        holder, age = {}, time.time() - path.stat().st_mtime
         if age < 1.0:
             time.sleep(1.0)
             return
+        holder = {"host": socket.gethostname(), "process": 0}
     here = holder.get("host") == socket.gethostname()
     alive = _alive(int(holder.get("process", 0))) if here else age < STALE_SECONDS
     if alive:

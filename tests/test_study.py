@@ -1,0 +1,226 @@
+"""Studies and run folders: caching, hashing, resuming, locking."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tractable.core.folder import Locked
+from tractable.core.processes import load_file
+from tractable.report import open_run
+from tractable.study import Check, Result
+
+TOY = Path(__file__).with_name("toy_study.py")
+Toy = load_file(TOY).Toy
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture
+def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "counter.txt"
+    monkeypatch.setenv("TOY_COUNTER", str(path))
+    return path
+
+
+def run(tmp_path: Path, **options: object) -> Result:
+    fields = {k: options.pop(k) for k in ("n", "power", "note") if k in options}
+    return Toy(**fields).run(out=tmp_path / "runs", **options)
+
+
+def test_run_folder_holds_everything(counter: Path, tmp_path: Path) -> None:
+    result = run(tmp_path)
+    names = {path.name for path in result.folder.iterdir()}
+    assert names == {
+        *("params.json", "result.nc", "checks.json", "answers.json", "log.txt"),
+        "weights.safetensors",
+    }
+    assert result.holds
+    assert result.summary() == "1 of 1 checks hold"
+    np.testing.assert_array_equal(result.measured.y, [0, 1, 4, 9])
+    np.testing.assert_array_equal(result.theory.y, [0, 1, 4, 9])
+    assert "Euclid" in result.citation
+    record = json.loads((result.folder / "params.json").read_text())
+    assert record["parameters"]["n"] == 4
+    assert record["environment"]["torch"]
+    assert result.answers[1].rows[1] == (1.5, 2)
+
+
+def test_second_run_is_the_first(counter: Path, tmp_path: Path) -> None:
+    first = run(tmp_path)
+    second = run(tmp_path)
+    assert first.folder == second.folder
+    assert lines(counter) == 4
+
+
+def test_force_computes_anew_and_equals_bit_for_bit(counter: Path, tmp_path: Path) -> None:
+    first = run(tmp_path).measured.load()
+    second = run(tmp_path, force=True).measured
+    assert lines(counter) == 8
+    xr.testing.assert_identical(first, second)
+
+
+@pytest.mark.parametrize("change", [{"n": 5}, {"power": 1.0}, {"seed": 1}])
+def test_another_parameter_or_seed_is_another_run(
+    change: dict, counter: Path, tmp_path: Path
+) -> None:
+    assert run(tmp_path).folder != run(tmp_path, **change).folder
+
+
+def test_a_changed_study_file_is_another_run(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.py"
+    copy.write_text(TOY.read_text())
+    before = load_file(copy).Toy().folder()
+    copy.write_text(TOY.read_text().replace("No effect", "No effect at all"))
+    assert load_file(copy).Toy().folder() != before
+
+
+def test_a_changed_data_file_is_another_run(tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("one")
+    study = Toy(note=str(data))
+    assert data in study.files()
+    before = study.folder()
+    data.write_text("two")
+    assert study.folder() != before
+
+
+def test_a_changed_data_folder_is_another_run(tmp_path: Path) -> None:
+    study = Toy(note=str(tmp_path))
+    before = study.folder()
+    (tmp_path / "new.txt").write_text("one")
+    assert study.folder() != before
+
+
+def test_a_failing_check_is_shown_as_failing(counter: Path, tmp_path: Path) -> None:
+    result = run(tmp_path, power=2.02)
+    assert not result.holds
+    assert result.checks[0].measured > 0.1
+
+
+def test_ctrl_c_keeps_what_is_done(counter: Path, tmp_path: Path) -> None:
+    stop = counter.with_suffix(".stop")
+    stop.touch()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert lines(counter) == 3  # the third point was interrupted
+    stop.unlink()
+    result = run(tmp_path)
+    assert lines(counter) == 5  # only the third and the fourth were computed again
+    np.testing.assert_array_equal(result.measured.y, [0, 1, 4, 9])
+    assert not list(tmp_path.glob("runs/*/*.partial"))
+
+
+def test_worker_processes_give_the_same_numbers(counter: Path, tmp_path: Path) -> None:
+    here = run(tmp_path / "a")
+    there = run(tmp_path / "b", workers=2)
+    xr.testing.assert_identical(here.measured, there.measured)
+
+
+def test_a_run_in_progress_is_not_disturbed(counter: Path, tmp_path: Path) -> None:
+    study = Toy()
+    partial = Path(f"{study.folder(out=tmp_path)}.partial")
+    partial.mkdir(parents=True)
+    # Process 1 lives as long as the machine does.
+    lock = {"host": __import__("socket").gethostname(), "process": 1}
+    (partial / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(Locked, match="process 1 "):
+        study.run(out=tmp_path)
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(counter: Path, tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    study = Toy()
+    partial = Path(f"{study.folder(out=tmp_path)}.partial")
+    partial.mkdir(parents=True)
+    lock = {"host": __import__("socket").gethostname(), "process": int(dead.stdout)}
+    (partial / "lock.json").write_text(json.dumps(lock))
+    assert study.run(out=tmp_path).holds
+    assert not list(tmp_path.rglob("lock*"))
+
+
+def test_a_dead_host_is_recognized_by_its_heartbeat(counter: Path, tmp_path: Path) -> None:
+    study = Toy()
+    partial = Path(f"{study.folder(out=tmp_path)}.partial")
+    partial.mkdir(parents=True)
+    lock = partial / "lock.json"
+    lock.write_text(json.dumps({"host": "elsewhere", "process": 1}))
+    with pytest.raises(Locked, match="elsewhere"):
+        study.run(out=tmp_path)
+    os.utime(lock, (0, 0))
+    assert study.run(out=tmp_path).holds
+
+
+def test_open_run_finds_the_study_again(counter: Path, tmp_path: Path) -> None:
+    result = run(tmp_path, note="data are generated")
+    again = open_run(result.folder)
+    assert again.study.parameters() == result.study.parameters()
+    assert again.notes == ["data are generated"]
+    with pytest.raises(ValueError, match="finished run"):
+        open_run(tmp_path)
+
+
+def test_notes_are_said_in_the_log(counter: Path, tmp_path: Path) -> None:
+    result = run(tmp_path, note="data are generated")
+    assert "data are generated" in (result.folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"n": 0}, ValueError, "n must be >= 1 and <= 100, got 0"),
+        ({"n": 2.5}, TypeError, "n must be int, got 2.5"),
+        ({"n": True}, TypeError, "n must be int, got True"),
+        ({"power": float("nan")}, ValueError, "power must be"),
+        ({"flavor": "swet"}, ValueError, "did you mean 'sweet'"),
+        ({"sizes": (1, 10)}, ValueError, "sizes must be >= 1 and <= 9, got 10"),
+        ({"sizes": [1]}, TypeError, "sizes must be a tuple"),
+        ({"note": 3}, TypeError, "note must be str"),
+    ],
+)
+def test_fields_are_checked(fields: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Toy(**fields)
+
+
+def test_parameters_survive_json() -> None:
+    study = Toy(sizes=(3, 4), n=7)
+    assert Toy.from_parameters(json.loads(json.dumps(study.parameters()))) == study
+    with pytest.raises(ValueError, match="no parameter 'siz'; did you mean 'sizes'"):
+        Toy.from_parameters({"siz": 3})
+    with pytest.raises(ValueError, match="did you mean 'smoke'"):
+        Toy.preset("smok")
+
+
+@pytest.mark.parametrize(
+    ("kind", "measured", "holds"),
+    [
+        *[("equal", m, h) for m, h in [(1.0, True), (1.12, True), (1.13, False), (0.87, False)]],
+        *[("slope", m, h) for m, h in [(1.12, True), (1.13, False)]],
+        *[("at_most", m, h) for m, h in [(-9.0, True), (1.12, True), (1.13, False)]],
+        *[("at_least", m, h) for m, h in [(9.0, True), (0.88, True), (0.87, False)]],
+        *[(k, float("nan"), False) for k in ("equal", "at_most", "at_least")],
+        *[(k, float("inf"), False) for k in ("equal", "at_most", "at_least")],
+    ],
+)
+def test_checks_hold_within_their_tolerance(kind: str, measured: float, holds: bool) -> None:
+    check = Check("x", measured, 1.0, atol=0.1, rtol=0.02 + 1e-12, kind=kind)  # type: ignore[arg-type]
+    assert check.holds is holds
+
+
+def test_a_run_leaves_the_global_random_state_alone(counter: Path, tmp_path: Path) -> None:
+    import torch
+
+    state = torch.get_rng_state()
+    run(tmp_path)
+    assert torch.equal(state, torch.get_rng_state())
