@@ -7,40 +7,56 @@ than 20 000 points), the style is in the page, and nothing is loaded.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import math
 import re
 import shlex
-from dataclasses import MISSING, dataclass, fields
+import time
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tractable.core import folder as store
+from tractable.core.checks import check_choice
 from tractable.core.claims import Check
 from tractable.core.fields import field_docs
-from tractable.core.folder import write_text
 from tractable.plot import style
 from tractable.result import Result
 from tractable.studies import find
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
     from tractable.study import Study
 
-__all__ = ["open_run", "write"]
+__all__ = ["FigureError", "command", "open_run", "write"]
 
 LARGE_POINTS = 20_000
+LARGE_BYTES = 600_000  # a page with several figures stays below 3 MB
 WIDE_INCHES = 7.5
+PIXELS_PER_INCH = 96  # of CSS: a figure is shown at the size it was drawn for
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class FigureError(Exception):
+    """A study's figure cannot be drawn; the numbers of the run are safe."""
 
 
 @dataclass(frozen=True)
 class _Picture:
-    name: str
     markup: str
     caption: str
+    file: str
     wide: bool
+
+
+# --- reading a run ---------------------------------------------------------------------------
 
 
 def open_run(folder: str | Path) -> Result:
@@ -49,16 +65,49 @@ def open_run(folder: str | Path) -> Result:
     Raises
     ------
     ValueError
-        When the folder holds no finished run, or its study cannot be found any more.
+        When the folder holds no finished run (the message says how far the run is), or its study
+        cannot be found any more.
     """
     path = Path(folder)
+    if path.is_file():  # its report.html, say
+        path = path.parent
+    if not (path / "checks.json").is_file():
+        raise ValueError(f"{path} does not hold a finished run: {_whereabouts(path)}")
+    record = json.loads((path / "params.json").read_text(encoding="utf-8"))
+    name = record.get("study_file") or record["study"]
     try:
-        record = json.loads((path / "params.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} does not hold a finished run: {error}") from error
-    source = record.get("study_file")
-    study = find(source or record["study"]).from_parameters(record["parameters"])
+        study = find(name).from_parameters(record["parameters"])
+    except ValueError as error:
+        raise ValueError(
+            f"{path} holds a run of {name}, which cannot be read any more: {error}"
+        ) from error
     return Result.open(path, study)
+
+
+def _whereabouts(path: Path) -> str:
+    """Say why a folder holds no finished run, and what to do."""
+    final = str(path).removesuffix(".partial")
+    partial = Path(f"{final}.partial")
+    if not partial.is_dir():
+        runs = [*path.glob("*/checks.json"), *path.glob("*/*/checks.json")]
+        if runs:
+            newest = max(runs, key=lambda file: file.stat().st_mtime).parent
+            return f"it holds {len(runs)}, the newest in {newest}"
+        return "there is no checks.json in it" if path.is_dir() else "there is no such folder"
+    log, lock = partial / "log.txt", partial / "lock.json"
+    if lock.exists():
+        age = time.time() - lock.stat().st_mtime
+        if age < store.STALE_SECONDS:
+            return f"it is being computed (last sign of life {age:.0f} s ago); wait for it"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    last = f", after {lines[-1].strip()!r} in {log}" if lines else ""
+    return (
+        f"the run stopped before its end{last}; the command that started it goes on from there, "
+        f"and the finished run will be {final}"
+    )
+
+
+# --- writing the page ------------------------------------------------------------------------
 
 
 def write(result: Result, *, figures: str = "svg") -> Path:
@@ -75,56 +124,53 @@ def write(result: Result, *, figures: str = "svg") -> Path:
     -------
     Path
         Of ``report.html``.
+
+    Raises
+    ------
+    FigureError
+        A figure cannot be drawn; the message names the study and the figure.
     """
     from jinja2 import Environment, PackageLoader
 
+    check_choice("figures", figures, ("svg", "pdf", "png"))
     environment = Environment(
         loader=PackageLoader("tractable", "."), autoescape=True, trim_blocks=True
     )
+    environment.filters |= {"number": _number, "tolerance": _tolerance, "duration": _duration}
+    environment.filters["verdict_digits"] = _digits
     study, record = result.study, result.record
-    pictures = []
-    for name, figure in result.figures.items():
-        _save(figure, result.folder / "figures" / f"{name}.{figures}")
-        pictures.append(_picture(name, figure))
     page = environment.get_template("report.html.j2").render(
-        name=study.name(),
-        title=study.title(),
-        paper=str(study.paper) if study.paper else "",
+        result=result,
+        study=study,
         paper_url=_url(study),
-        summary=result.summary(),
-        holds=result.holds,
-        notes=result.notes,
-        answers=result.answers,
-        figures=pictures,
-        checks=result.checks,
+        figures=_pictures(result, figures),
         command=command(study, record["seed"], record.get("study_file")),
-        seconds=record["seconds"],
+        record=record,
         parameters=_parameters(study),
-        environment=tuple(record["environment"].items()),
-        citation=result.citation,
-        number=_number,
-        tolerance=_tolerance,
     )
     path = result.folder / "report.html"
-    write_text(path, page)
+    store.write_text(path, page)
     return path
 
 
 def command(study: Study, seed: int, file: str | None = None) -> str:
     """Return the command line that repeats a run: every field that differs from its default."""
     words = ["tractable", "run", file or study.name()]
+    types = study.field_types()
     for item in fields(study):
         value = getattr(study, item.name)
-        default = None if item.default is MISSING else item.default
+        default = item.default if item.default_factory is MISSING else item.default_factory()
         if value == default:
             continue
-        flag = "--" + item.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else f"--no-{item.name.replace('_', '-')}")
+        flag = item.name.replace("_", "-")
+        if types[item.name] is bool:
+            words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, tuple):
-            words += [flag, *map(str, value)]
+            words += [f"--{flag}", *map(str, value)]
+        elif isinstance(value, str) and value.startswith("-"):  # not a flag of its own
+            words.append(f"--{flag}={value}")
         else:
-            words += [flag, str(value)]
+            words += [f"--{flag}", str(value)]
     if seed:
         words += ["--seed", str(seed)]
     return shlex.join(words)
@@ -138,67 +184,166 @@ def _url(study: Study) -> str:
     return f"https://doi.org/{study.paper.doi}" if study.paper.doi else ""
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with style():
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, metadata=metadata)
+def _parameters(study: Study) -> list[tuple[str, str, str]]:
+    meaning = field_docs(type(study))
+    values = {item.name: getattr(study, item.name) for item in fields(study)}
+    return [
+        (name, '""' if value == "" else str(value), meaning.get(name, ""))
+        for name, value in values.items()
+    ]
 
 
-def _picture(name: str, figure: Figure) -> _Picture:
-    caption = str(figure.get_label() or name.replace("_", " "))
-    wide = figure.get_figwidth() > WIDE_INCHES
-    buffer = io.BytesIO()
-    with style():
-        if _points(figure) > LARGE_POINTS:
-            figure.savefig(buffer, format="png", dpi=160)
-            data = base64.b64encode(buffer.getvalue()).decode()
-            alt = caption.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-            return _Picture(
-                name, f'<img alt="{alt}" src="data:image/png;base64,{data}">', caption, wide
-            )
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _Picture(name, _inline_svg(buffer.getvalue().decode(), name, caption), caption, wide)
+# --- figures ---------------------------------------------------------------------------------
 
 
-def _inline_svg(text: str, name: str, caption: str) -> str:
+def _pictures(result: Result, suffix: str) -> list[_Picture]:
+    study = result.study
+    with _named(f"{type(study).__name__}.figures() fails", result), style():
+        figures = result.figures
+    pictures = []
+    for number, (name, figure) in enumerate(figures.items(), 1):
+        with _named(f"{name!r} of {type(study).__name__}.figures() cannot be drawn", result):
+            path = result.folder / "figures" / f"{name}.{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            with style():
+                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
+            caption = str(figure.get_label() or name.replace("_", " "))
+            markup = _markup(figure, f"figure-{number}", caption)
+            wide = figure.get_figwidth() > WIDE_INCHES
+            pictures.append(_Picture(markup, caption, f"figures/{path.name}", wide))
+    return pictures
+
+
+@contextlib.contextmanager
+def _named(what: str, result: Result) -> Iterator[None]:
+    """Turn an error of the study's drawing into one that says whose it is and what to do."""
+    try:
+        yield
+    except Exception as error:
+        raise FigureError(
+            f"{result.study.name()}: {what}: {type(error).__name__}: {error}. The numbers of the "
+            f"run are safe; when it is mended: tractable report {result.folder}"
+        ) from error
+
+
+def _markup(figure: Figure, prefix: str, caption: str) -> str:
+    """Return a figure as markup of a page, with its caption as the accessible name."""
+    from markupsafe import escape
+    from matplotlib import rc_context
+
+    if _points(figure) <= LARGE_POINTS:
+        # Letters as outlines: the reader's machine may lack the fonts that the layout was made for.
+        with style(), rc_context({"svg.fonttype": "path"}), io.StringIO() as text:
+            figure.savefig(text, format="svg", metadata={"Date": None})
+            svg = _inline_svg(text.getvalue(), prefix, caption)
+        if len(svg) <= LARGE_BYTES:
+            return svg
+    with style(), io.BytesIO() as data:
+        figure.savefig(data, format="png")
+        png = base64.b64encode(data.getvalue()).decode()
+    width, height = (round(PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
+    return (
+        f'<img alt="{escape(caption)}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{png}">'
+    )
+
+
+def _inline_svg(text: str, prefix: str, caption: str) -> str:
     """Make an SVG file part of a page: no prologue, identifiers of its own, an accessible name."""
     from markupsafe import escape
 
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r'(xlink:href|href)="#([^"]+)"', rf'\1="#{name}-\2"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
-    label = f'<svg role="img" aria-label="{escape(caption)}"'
-    return text.replace("<svg", label, 1)
+    # Its style would hold for the whole page; the page has the same rule for its figures.
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'(xlink:href|href)="#([^"]+)"', rf'\1="#{prefix}-\2"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)
 
 
 def _points(figure: Figure) -> int:
     """Count the points that a figure draws in lines, collections and images."""
-    total = 0
-    for ax in figure.axes:
-        total += sum(np.size(line.get_xdata()) for line in ax.lines)
-        for collection in ax.collections:
-            total += max(np.shape(collection.get_offsets())[0], len(collection.get_paths()))
-    return total
+    return sum(_points_of(artist) for ax in figure.axes for artist in ax.get_children())
 
 
-def _parameters(study: Study) -> list[tuple[str, str, str]]:
-    meaning = field_docs(type(study))
-    return [
-        (item.name, str(getattr(study, item.name)), meaning.get(item.name, ""))
-        for item in fields(study)
-    ]
+def _points_of(artist: Artist) -> int:
+    from matplotlib.collections import Collection, QuadMesh
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+
+    if artist.get_rasterized():  # drawn as an image already
+        return 0
+    if isinstance(artist, Line2D):
+        return np.size(artist.get_xdata())
+    if isinstance(artist, AxesImage | QuadMesh):
+        values = artist.get_array()
+        return 0 if values is None else math.prod(values.shape[:2])
+    if isinstance(artist, Collection):
+        vertices = sum(np.shape(path.vertices)[0] for path in artist.get_paths())
+        return max(np.shape(artist.get_offsets())[0], vertices)
+    return 0
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, float):
-        return value
-    return f"{value:.4g}"
+# --- numbers ---------------------------------------------------------------------------------
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    """Return a cell as text: numbers to ``digits`` significant digits, anything else as it is.
+
+    Examples
+    --------
+    >>> [_number(x) for x in (32768.0, 0.951234, 1e-9, -2.5e-7, 1234567.0, 3, True, None, "<p>")]
+    ['32768', '0.9512', '10⁻⁹', '−2.5×10⁻⁷', '1.235×10⁶', '3', 'yes', '–', '<p>']
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return f"{value}".replace("-", "−").replace("inf", "∞")
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e6):
+        return f"{int(value)}".replace("-", "−")
+    if 1 <= abs(value) < 1e6:
+        digits = max(digits, len(str(int(abs(value)))))
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    sign, mantissa = ("−", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
+    if not exponent:
+        return sign + mantissa
+    factor = "" if mantissa == "1" else f"{mantissa}×"
+    return f"{sign}{factor}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def _digits(check: Check) -> int:
+    """Return the digits, at least 4, at which the printed numbers give the check's verdict."""
+    for digits in range(4, 17):
+        measured, expected = (
+            float(f"{value:.{digits}g}") for value in (check.measured, check.expected)
+        )
+        if replace(check, measured=measured, expected=expected).holds == check.holds:
+            return digits
+    return 17
 
 
 def _tolerance(check: Check) -> str:
-    parts = [f"{check.atol:.3g}"] if check.atol else []
-    parts += [f"{100 * check.rtol:.3g} %"] if check.rtol else []
-    return " + ".join(parts) or "exact" if check.kind == "equal" else " + ".join(parts)
+    parts = [_number(check.atol, 3)] if check.atol else []
+    parts += [f"{_number(100 * check.rtol, 3)} %"] if check.rtol else []
+    if check.kind in ("at_most", "at_least"):
+        return " + ".join(parts)
+    return "± " + " + ".join(parts) if parts else "exact"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the units that a person would say.
+
+    Examples
+    --------
+    >>> [_duration(s) for s in (0.042, 9.66, 75.2, 4000.0)]
+    ['0.04 s', '9.7 s', '1 min 15 s', '1 h 6 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -382,14 +382,14 @@ def _join(
 
 
 def _zip_members(path: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Read files from an archive by their bare names; Apple's resource forks are passed over."""
+    """Read files from an archive by their bare names; Apple's ``._`` files have other names."""
     wanted = set(names)
     try:
         with zipfile.ZipFile(path) as archive:
             found = {
                 PurePosixPath(member).name: archive.read(member)
                 for member in archive.namelist()
-                if "__MACOSX" not in member and PurePosixPath(member).name in wanted
+                if PurePosixPath(member).name in wanted
             }
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(f"{path} is not a whole zip archive: {error}") from error

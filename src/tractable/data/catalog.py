@@ -39,7 +39,7 @@ class DataSet:
     remotes : tuple of Remote
         What a download fetches; empty where the source forbids it or needs a form to be filled in.
     reader : str
-        Function of `tractable.corpora`; empty where the reader comes with its system.
+        Function of `tractable.data.corpora`; empty where the reader comes with its system.
     counts : mapping of str to int
         Texts in each part, checked by the reader.
     """
@@ -179,13 +179,6 @@ _ALL = (
         "Osherson, Stern, Wilkie, Stob, Smith 1991, doi:10.1207/s15516709cog1502_3",
         "no license stated; cite the paper",
         (("predicate-matrix-binary.txt", "classes.txt", "predicates.txt"),),
-    ),
-    DataSet(
-        "neural",
-        "Rat motor cortex: spike counts, 30 neurons by 1,266 trials by 100 bins",
-        "see the documentation of tractable.tensors",
-        "no license stated",
-        (("rat_motor_tensor_20ms_u8.npz",), ("motor_ctx_data.npz",)),
     ),
     DataSet(
         "it92",

@@ -1,0 +1,77 @@
+"""Sphinx settings. Nothing here needs a network; mathematics is set by the reader's browser."""
+
+from __future__ import annotations
+
+import warnings
+
+import tractable
+
+project = "tractable"
+author = "The tractable developers"
+project_copyright = "2026, the tractable developers"
+version = release = tractable.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
+root_doc = "index"
+templates_path = ["_templates"]
+exclude_patterns = ["README.md", "gallery/**/*.ipynb", "gallery/**/*.md5", "gallery/**/*.py"]
+suppress_warnings = ["config.cache"]  # the gallery's settings hold a class
+
+# --- pages in Markdown -----------------------------------------------------------------------
+myst_enable_extensions = ["amsmath", "dollarmath", "deflist"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+# --- the reference ---------------------------------------------------------------------------
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # types stand in the Parameters sections
+autodoc_preserve_defaults = True
+autodoc_class_signature = "mixed"
+autoclass_content = "class"
+default_role = "py:obj"  # `find_points` in a docstring is a link
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
+napoleon_google_docstring = False
+napoleon_numpy_docstring = True
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_preprocess_types = False
+
+# --- the gallery: examples/<system>/plot_*.py ------------------------------------------------
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": r"/plot_",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 0,
+    "write_computation_times": True,
+    "matplotlib_animations": False,
+    "plot_gallery": "True",
+    "abort_on_example_error": True,
+    "thumbnail_size": (400, 280),
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"matplotlib|NoneType|list",
+}
+warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
+
+# --- the pages -------------------------------------------------------------------------------
+html_theme = "furo"
+html_title = f"tractable {version}"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True}
