@@ -1,0 +1,55 @@
+"""Run the benchmarks, print their tables, and write ``benchmarks/RESULTS.md``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent
+COLUMNS = ["what", "ours", "peer", "ratio", "bar", "verdict", "note"]
+SCRIPTS = ("start", "dynamics")
+
+
+def main() -> None:
+    """Run the named scripts, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(SCRIPTS)}; default all")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--peer", help="folder of a peer that is not on the package index")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(SCRIPTS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: {', '.join(SCRIPTS)}")
+    torch.set_num_threads(options.threads)
+    page = [
+        "# Benchmarks",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, {options.threads} thread(s), device {options.device}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"numpy {version('numpy')}, tractable {version('tractable')}.",
+        "",
+        "Times are the least of several alternating runs; a ratio is ours over the peer for a bar "
+        "`<=`, the peer over ours for `>=`. Repeat them with `make bench`.",
+    ]
+    for name in options.names or SCRIPTS:
+        module = importlib.import_module(f"benchmarks.{name}")
+        page += ["", f"## {name}", "", "| " + " | ".join(COLUMNS) + " |"]
+        page.append("|" + "---|" * len(COLUMNS))
+        for row in module.rows(options):
+            print(" | ".join(row.cells()), flush=True)
+            page.append("| " + " | ".join(row.cells()) + " |")
+    if not options.names:
+        (HERE / "RESULTS.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
