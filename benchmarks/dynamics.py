@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from benchmarks.timing import Row, alternate
-from tractable.dynamics import as_cell, decompose, find_points
+from tractable.dynamics import Cell, as_cell, decompose, find_points
 from tractable.train import fit
 
 
@@ -98,30 +99,34 @@ def flip_flop(units: int = 64, steps: int = 260) -> tuple[torch.nn.GRU, Tensor]:
 def roots_against_adam(net: torch.nn.GRU, starts: Tensor) -> Row:
     """Roots of the flip-flop GRU: seconds until 99 % of the starts have q <= 1e-12.
 
-    The peer is what most tools do: Adam on the summed speed, at its best learning rate of three,
-    1,000 steps; it gets the time, whatever it reached.
+    The peer is what most tools do: Adam on the summed speed, at most 5,000 steps, its best
+    learning rate of two; it is charged the time to its own best share of starts.
     """
-    import time
-
     cell = as_cell(net).to(dtype=torch.float64)
     started = time.process_time()
     points = find_points(cell, starts, kind="root", progress=False)
     ours = time.process_time() - started
     reached = (points.representative >= 0).double().mean()
-    x = torch.zeros(len(starts), 3, dtype=torch.float64)
-    best, seconds = 0.0, 0.0
-    for rate in (0.1, 0.03, 0.01):
-        state = starts.double().clone().requires_grad_()
-        optimizer = torch.optim.Adam([state], lr=rate)
-        started = time.process_time()
-        for _ in range(1000):
-            optimizer.zero_grad()
-            q = 0.5 * (state - cell(state, x)).square().sum(1)
-            q.sum().backward()
-            optimizer.step()
-        elapsed = time.process_time() - started
-        share = float((q <= 1e-12).double().mean())
-        if share >= best:
-            best, seconds = share, elapsed
+    runs = [adam(cell, starts.double(), rate) for rate in (0.1, 0.01)]
+    best, seconds = max(runs, key=lambda run: (run[0], -run[1]))
     note = f"ours reaches {reached:.1%} ({len(points)} roots), Adam {best:.1%}"
     return Row("roots of a flip-flop GRU 64, 1,024 starts", ours, seconds, ">= 5", note=note)
+
+
+def adam(cell: Cell, starts: Tensor, rate: float) -> tuple[float, float]:
+    """Return the best share of starts with q <= 1e-12, and the CPU seconds it took."""
+    x = torch.zeros(len(starts), cell.n_input, dtype=starts.dtype)
+    state = starts.clone().requires_grad_()
+    optimizer = torch.optim.Adam([state], lr=rate)
+    started, best, seconds = time.process_time(), 0.0, 0.0
+    for step in range(1, 5001):
+        optimizer.zero_grad()
+        q = 0.5 * (state - cell(state, x)).square().sum(1)
+        q.sum().backward()
+        optimizer.step()
+        share = float((q <= 1e-12).double().mean()) if step % 100 == 0 else 0.0
+        if share > best:
+            best, seconds = share, time.process_time() - started
+        if best >= 0.99:
+            break
+    return best, seconds

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import xarray as xr
 
 from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
 
 
@@ -54,6 +54,8 @@ class DynamicsRankOne(Study):
         return np.linspace(self.gain_low, self.gain_high, self.n_gains)
 
     def measure(self, run: Run) -> xr.Dataset:
+        import xarray as xr
+
         points = [
             {
                 "gain": float(gain),
@@ -67,6 +69,8 @@ class DynamicsRankOne(Study):
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         """Solve kappa = tanh(g kappa); the slope along the pattern is g (1 - kappa^2)."""
+        import xarray as xr
+
         gain = np.union1d(np.linspace(self.gain_low, self.gain_high, 401), self.gains)
         kappa = memory_overlap(gain)
         return xr.Dataset(
@@ -176,6 +180,7 @@ def memory_time_constant(gain: float) -> float:
 def find_roots(gain: float, n_units: int, n_starts: int, seed: int) -> xr.Dataset:
     """Find the fixed points of h -> tanh(g s s^T h / N) from random starts along the pattern s."""
     import torch
+    import xarray as xr
 
     from tractable.core.seeds import generator
     from tractable.dynamics import as_cell, find_points

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 
 from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
 
     from tractable.data import Resolved
@@ -140,6 +140,7 @@ class DynamicsSentiment(Study):
 
     def measure(self, run: Run) -> xr.Dataset:
         import torch
+        import xarray as xr
 
         from tractable.core.seeds import derive, generator
         from tractable.dynamics import collect_states, find_points, sample_starts
