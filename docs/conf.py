@@ -23,7 +23,7 @@ extensions = [
 root_doc = "index"
 templates_path = ["_templates"]
 exclude_patterns = ["README.md", "gallery/**/*.ipynb", "gallery/**/*.md5", "gallery/**/*.py"]
-suppress_warnings = ["config.cache"]  # the gallery's settings hold a class
+suppress_warnings = ["ref.python"]  # what tractable.study re-exports is documented twice
 
 # --- pages in Markdown -----------------------------------------------------------------------
 myst_enable_extensions = ["amsmath", "dollarmath", "deflist"]
@@ -33,6 +33,9 @@ myst_links_external_new_tab = False
 # --- the reference ---------------------------------------------------------------------------
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autosummary_filename_map = {  # some file systems do not tell it from that of the class Manifold
+    "tractable.dynamics.manifold": "tractable.dynamics.manifold-function",
+}
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types stand in the Parameters sections
 autodoc_preserve_defaults = True

@@ -380,6 +380,16 @@ def test_gmres_solves_the_newton_system() -> None:
     assert done.any()
 
 
+def test_gmres_of_a_small_cell_is_exact_after_one_cycle() -> None:
+    cell = linear(contraction(8))
+    run = search(cell, draw(2, 8, seed=1), 0.3)
+    cell.calls.clear()
+    step = gmres(run, torch.arange(2))
+    assert len(cell.calls) == 9  # eight Krylov vectors, and the residual
+    exact = torch.linalg.solve(run.gap(torch.arange(2)), run.residual)
+    assert (step - exact).abs().max() <= 1e-5
+
+
 def test_gmres_survives_breakdown_and_a_zero_residual() -> None:
     cell = linear(0.5 * torch.eye(5, dtype=F64))  # the first Krylov vector solves it
     run = search(cell, torch.stack([torch.ones(5, dtype=F64), torch.zeros(5, dtype=F64)]))

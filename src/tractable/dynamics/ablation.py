@@ -241,6 +241,9 @@ def ablate(
     inputs = trajectory.inputs[held].to(weight)
     initial = trajectory.initial[held].to(weight)
     steps = _steps(at_step, trajectory.mask)[held].to(net.device) & mask
+    if point is not None:
+        check_range("point", point, 0, len(points) - 1)
+        points, modes, point = points[point], None if modes is None else modes[point], 0
     if modes is None:
         modes = decompose(net.recurrent_jacobian(points.state.to(weight), points.x_star.to(weight)))
     removed = list(range(which)) if isinstance(which, int) else list(which)

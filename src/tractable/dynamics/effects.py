@@ -77,6 +77,8 @@ class InputEffects:
     def correlation(self, valence: Tensor | np.ndarray | Sequence[float]) -> Tensor:
         """Return the correlation of each point's first projection with a valence, shape (P,).
 
+        NaN where either is constant.
+
         Parameters
         ----------
         valence : array, shape (V,)
@@ -85,9 +87,10 @@ class InputEffects:
         other = self._of_inputs("valence", valence)
         other = other - other.mean()
         first = self.projection[..., 0]
-        first = first - first.mean(1, keepdim=True)
-        size = first.norm(dim=1) * other.norm()
-        return torch.where(size > 0, first @ other / size.clamp(min=1e-300), math.nan)
+        spread = first - first.mean(1, keepdim=True)
+        size = spread.norm(dim=1) * other.norm()
+        varies = spread.norm(dim=1) > 1e-12 * first.norm(dim=1)
+        return torch.where(varies & (size > 0), spread @ other / size.clamp(min=1e-300), math.nan)
 
     def match(self, valence: Tensor | np.ndarray | Sequence[float]) -> Tensor:
         r"""Return the cosine of l_1 with the mean effective difference of the inputs, shape (P,).

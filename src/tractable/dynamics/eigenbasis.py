@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["as_batch", "eig", "eig_one_by_one", "eigenbasis", "real_columns", "slowest_first"]
 
 MAX_CONDITION = 1e8  # of the matrix of eigenvectors; beyond it, invariant subspaces
+SUSPICIOUS = (
+    1e6  # a condition number beyond which a defective eigenvalue may pass for two simple ones
+)
+ERROR = 100 * torch.finfo(torch.float64).eps
 
 
 def as_batch(J: Tensor | np.ndarray) -> Tensor:
@@ -89,16 +93,16 @@ def eigenbasis(
     rows = torch.linalg.inv_ex(columns).inverse
     resolved = torch.ones(eigvals.shape, dtype=torch.bool)
 
-    # ||R||_F ||R^-1||_F bounds the condition number and costs nothing; the SVD only beyond it
+    # ||R||_F ||R^-1||_F bounds the condition number and costs nothing; the rest only beyond it
     bound = columns.norm(dim=(1, 2)) * rows.norm(dim=(1, 2))
     solved = eigvals.isfinite().all(1)
     resolved[~solved] = False
-    suspects = torch.nonzero(~(bound <= MAX_CONDITION) & solved).flatten()
-    if len(suspects):
-        singular = torch.linalg.svdvals(columns[suspects])
-        suspects = suspects[singular[:, 0] > MAX_CONDITION * singular[:, -1]]
-    for i in suspects.tolist():
-        basis = block_basis(J[i].numpy(), max_condition=MAX_CONDITION)
+    suspects = torch.nonzero(~(bound <= SUSPICIOUS) & solved).flatten()
+    ill = _ill(J[suspects], eigvals[suspects], columns[suspects], rows[suspects])
+    for i, limit in zip(suspects.tolist(), ill.tolist(), strict=True):
+        if limit == math.inf:
+            continue
+        basis = block_basis(J[i].numpy(), max_condition=limit)
         values = torch.from_numpy(basis.eigvals)
         order = slowest_first(values[None], continuous)[0]
         eigvals[i] = values[order]
@@ -118,6 +122,24 @@ def eigenbasis(
     sign = torch.where((along < 0) & (eigvals.imag == 0), -1.0, 1.0)
     left = _complex_rows(eigvals, rows * sign[..., None])
     return eigvals, vectors * sign[:, None], left, resolved
+
+
+def _ill(J: Tensor, eigvals: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Bound on the condition number that another basis must satisfy, inf where this one stays.
+
+    A double defective eigenvalue splits by the root of the rounding error, so that its vectors
+    differ enough to pass for two (condition 1e7 to 1e8). It shows in that the eigenvalues lie
+    closer than their error, eps times condition.
+    """
+    singular = torch.linalg.svdvals(columns)
+    ill = singular[:, 0] > MAX_CONDITION * singular[:, -1]
+    condition = _complex_rows(eigvals, rows).norm(dim=2)  # 1 / |l r|, both of unit norm
+    error = ERROR * J.norm(dim=(1, 2))[:, None] * condition
+    apart = (eigvals[:, :, None] - eigvals[:, None]).abs()
+    apart.diagonal(dim1=1, dim2=2).fill_(math.inf)
+    confused = ((apart.amin(2) < error) & (condition > SUSPICIOUS)).any(1)
+    limit = torch.where(confused, SUSPICIOUS, torch.where(ill, MAX_CONDITION, math.inf))
+    return limit.to(torch.float64)
 
 
 def real_columns(eigvals: Tensor, right: Tensor) -> Tensor:

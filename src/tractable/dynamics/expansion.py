@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expansion", "expand", "middle_point", "nearest_point"]
 
-BLOCK = 64  # samples that one matrix is multiplied with at once
-CHUNK_BYTES = 2**27  # of distances, or of matrices gathered at once
+CHUNK_BYTES = 2**27  # of distances held at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,27 +43,22 @@ class Expansion:
 
     def step(self, index: Tensor, state: Tensor, x: Tensor) -> Tensor:
         """Return the next states (S, N) by the expansions around the points ``index`` (S,)."""
-        deviation = torch.cat([state - self.center[index], x - self.x_star[index]], dim=1)
         order = index.argsort(stable=True)
+        h, dx = state - self.center[index], x - self.x_star[index]
+        h, dx = h[order], dx[order]
+        moved = torch.empty_like(h)
+        start = 0
+        # a product for each point that is used: gathering its matrix for a batched product costs
+        # more than the product
         used, counts = index[order].unique_consecutive(return_counts=True)
-        moved = torch.empty_like(state)
-        n_blocks = (counts + BLOCK - 1) // BLOCK  # a point's samples are cut into blocks
-        first_block = n_blocks.cumsum(0) - n_blocks
-        rank = torch.arange(len(index), device=index.device)
-        rank = rank - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        slot = torch.repeat_interleave(first_block * BLOCK, counts) + rank
-        padded = deviation.new_zeros(int(n_blocks.sum()), BLOCK, deviation.shape[1])
-        padded.view(-1, deviation.shape[1])[slot] = deviation[order]
-        owner = torch.repeat_interleave(used, n_blocks)
-        n = state.shape[1]
-        result = padded.new_empty(len(padded), BLOCK, n)
-        size = max(1, CHUNK_BYTES // (8 * n * deviation.shape[1]))
-        for start in range(0, len(padded), size):
-            part = slice(start, start + size)
-            h, dx = padded[part, :, :n], padded[part, :, n:]
-            result[part] = h @ self.J[owner[part]].mT + dx @ self.J_inp[owner[part]].mT
-        moved[order] = result.view(-1, n)[slot]
-        return moved + (self.center + self.drift)[index]
+        for point, count in zip(used.tolist(), counts.tolist(), strict=True):
+            part = slice(start, start + count)
+            torch.mm(h[part], self.J[point].T, out=moved[part])
+            moved[part].addmm_(dx[part], self.J_inp[point].T)
+            start += count
+        result = (self.center + self.drift)[index]
+        result[order] += moved
+        return result
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
-from tractable.dynamics.point_set import PointSet, Rejected, Scan, merge, q_factor
+from tractable.dynamics.point_set import PointSet, Rejected, Scan
 from tractable.dynamics.search import (
     ACTIVE,
     BELOW_TOL,
@@ -28,6 +28,8 @@ from tractable.dynamics.selection import (
     first_component,
     index_sum,
     input_groups,
+    merge,
+    q_factor,
     representatives,
     root_facts,
 )
@@ -125,53 +127,35 @@ def harvest(
     search.residual, search.q = search.evaluate(everyone, search.state)  # AT the returned states
 
     reason = _reasons(search, request, interrupted)
-    limit = distance_limit(starts, request.outlier_scale)
-    kept = np.flatnonzero([r is None for r in reason])
-    distance = distance_to_starts(search.state[kept], starts)
-    for i, far in zip(kept, distance.tolist(), strict=True):
-        if far > limit:
-            reason[i] = f"outlier: {far:.3g} from the nearest start, more than {limit:.3g}"
-    near = np.array(
-        [not (r or "").startswith(("outlier", "non-finite")) for r in reason], dtype=bool
-    )
+    _reject_outliers(reason, search, starts, request.outlier_scale)
     rows = torch.from_numpy(np.flatnonzero([r is None for r in reason])).to(todo.device)
-
     factor = q_factor(request.q_convention, starts) / 0.5
     radius = request.tol_unique
     if radius is None:
         radius = duplicate_radius(search.state[rows], starts)
+
     arrays, representative, rejected = _merged(search, request, starts, todo, rows, factor, radius)
     rejected += [
         Rejected(int(i), why, float(q) * factor)
         for i, why, q in zip(todo.tolist(), reason, search.q.tolist(), strict=True)
         if why is not None
     ]
-
     degree = None
     if request.kind == "root":
-        facts = root_facts(
-            search.cell, arrays["state"], arrays["x_star"], starts[arrays["start_index"]]
-        )
-        false = facts.n_frozen > 0
-        rejected += [
-            Rejected(
-                int(i),
-                f"saturated: {int(facts.n_frozen[p])} units copy themselves, F(h) = h to rounding",
-                float(arrays["q"][p]),
-            )
-            for i, p in enumerate(representative.tolist())
-            if p >= 0 and false[p]
-        ]
-        arrays, representative = _without(arrays, representative, false)
-        degree = index_sum(search.cell, arrays["x_star"], facts.sign[~false])
-        _warn_degenerate(int((facts.sign[~false] == 0).sum()), len(arrays["q"]))
+        origin = starts[arrays["start_index"]]
+        facts = root_facts(search.cell, arrays["state"], arrays["x_star"], origin)
+        true = facts.n_frozen == 0
+        rejected += _saturated(arrays["q"], representative, facts.n_frozen)
+        arrays, representative = _only(arrays, representative, true)
+        degree = index_sum(search.cell, arrays["x_star"], facts.sign[true])
+        _warn_degenerate(int((facts.sign[true] == 0).sum()), len(arrays["q"]))
     points = PointSet(
         cell=search.cell,
         **arrays,
         kind=request.kind,
         representative=representative,
         rejected=tuple(sorted(rejected)),
-        scan=_scan(search, torch.from_numpy(near).to(todo.device), request, radius, factor),
+        scan=_scan(search, reason, request, radius, factor),
         q_convention=request.q_convention,
         interrupted=interrupted,
         index_sum=degree,
@@ -198,10 +182,35 @@ def _reasons(search: Search, request: Request, interrupted: bool) -> list[str | 
                 reason[i] = f"not on the manifold: {a:.0%} of the residual is in fast directions"
     if interrupted:
         reason = [
-            f"interrupted; {r}" if r is not None and s == ACTIVE else r
+            f"interrupted; {r}" if r is not None and s in (ACTIVE, STALLED, SINGULAR) else r
             for r, s in zip(reason, status, strict=True)
         ]
     return reason
+
+
+def _reject_outliers(
+    reason: list[str | None], search: Search, starts: Tensor, scale: float
+) -> None:
+    """Give a reason to the states that are far from every start."""
+    limit = distance_limit(starts, scale)
+    kept = np.flatnonzero([r is None for r in reason])
+    distance = distance_to_starts(search.state[torch.from_numpy(kept).to(starts.device)], starts)
+    for i, far in zip(kept, distance.tolist(), strict=True):
+        if far > limit:
+            reason[i] = f"outlier: {far:.3g} from the nearest start, more than {limit:.3g}"
+
+
+def _saturated(q: Tensor, representative: Tensor, n_frozen: Tensor) -> list[Rejected]:
+    """Reject the starts of points at which units copy themselves."""
+    return [
+        Rejected(
+            i,
+            f"saturated: {int(n_frozen[p])} units copy themselves, F(h) = h to rounding",
+            float(q[p]),
+        )
+        for i, p in enumerate(representative.tolist())
+        if p >= 0 and n_frozen[p] > 0
+    ]
 
 
 def _merged(
@@ -237,18 +246,22 @@ def _merged(
     return *merge(arrays, owner, radius), rejected
 
 
-def _without(
-    arrays: dict[str, Tensor], representative: Tensor, dropped: Tensor
+def _only(
+    arrays: dict[str, Tensor], representative: Tensor, kept: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Drop points; their starts get representative -1."""
-    position = torch.where(dropped, -1, (~dropped).cumsum(0) - 1)
+    """Drop the other points; their starts get representative -1."""
+    position = torch.where(kept, kept.cumsum(0) - 1, -1)
     position = torch.cat([position, position.new_full((1,), -1)])
-    return {name: a[~dropped] for name, a in arrays.items()}, position[representative]
+    return {name: a[kept] for name, a in arrays.items()}, position[representative]
 
 
-def _scan(search: Search, counted: Tensor, request: Request, radius: float, factor: float) -> Scan:
+def _scan(
+    search: Search, reason: list[str | None], request: Request, radius: float, factor: float
+) -> Scan:
     """Return the threshold scan over the starts that are no outliers."""
     assert search.scan_tol is not None
+    lost = [(r or "").startswith(("outlier", "non-finite")) for r in reason]
+    counted = ~torch.tensor(lost, dtype=torch.bool, device=search.q.device)
     groups = input_groups(search.x)
     n_starts, n_points, table, ranges = [], [], [], []
     for level in range(len(search.scan_tol)):
@@ -275,7 +288,7 @@ def _scan(search: Search, counted: Tensor, request: Request, radius: float, fact
 
 
 def _warn(points: PointSet, request: Request, search: Search, factor: float) -> None:
-    if len(points) == 0:
+    if len(points) == 0 and len(search.q):
         finite = search.q[search.q.isfinite()]
         least = f"{float(finite.min()) * factor:.3g}" if len(finite) else "not finite"
         stuck = ""
@@ -312,5 +325,5 @@ def _warn_degenerate(n_degenerate: int, n_points: int) -> None:
             f"I - J is singular to rounding at {n_degenerate} of {n_points} roots: they are not "
             "isolated; kind='slow' samples the manifold that they lie on",
             TractableWarning,
-            stacklevel=5,
+            stacklevel=4,
         )

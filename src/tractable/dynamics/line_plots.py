@@ -123,6 +123,7 @@ def plot_decay(
     theory: Array,
     *,
     theta: Array | None = None,
+    theta_label: str = THETA,
     n_curves: int = 7,
     log: bool = False,
     unit: str = "steps",
@@ -141,6 +142,8 @@ def plot_decay(
         Fraction that remains, at P points.
     theta : array, shape (P,), optional
         Color of the points; their index by default.
+    theta_label : str
+        Name of ``theta`` at the color bar.
     n_curves : int, >= 1
         Of more points, this many are drawn, evenly picked along theta.
     log : bool
@@ -187,7 +190,7 @@ def plot_decay(
     with canvas(ax, caption, size=(5.6, 3.6)) as (figure, ax):
         colors: Any = [BLUE] * P
         if theta is not None:
-            colors = color_scale(ax, theta, THETA)(theta)
+            colors = color_scale(ax, theta, theta_label)(theta)
         elif P > 1:
             colors = color_scale(ax, place, "point", integer=True)(place)
         few = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 21)).round().astype(int))

@@ -198,15 +198,24 @@ def manifold(
     distinct, inverse = _distinct(state, SAME * scale)
     if len(distinct) < 2 or scale <= 1e-12 * (1 + float(np.linalg.norm(center))):
         what = "no points" if n_points == 0 else f"{n_points} points that coincide"
-        _warn(f"manifold of {what}: theta is 0 and the axis is zero")
+        warnings.warn(
+            f"manifold of {what}: theta is 0 and the axis is zero", TractableWarning, stacklevel=2
+        )
         theta, coordinate = np.zeros(n_points), "pc1"
         axis, tangent = np.zeros(n), np.zeros((n_points, n))
         residual, length = np.zeros(n_points), 0.0
+        variances = np.zeros_like(variances)
         local_dim = np.full(n_points, np.nan)
     else:
         axis = components[0] * _sign(components[0], weight)
         unique = state[distinct]
-        values, coordinate = _coordinate(unique, axis, weight, coordinate, n_neighbors)
+        values, coordinate, trouble = _coordinate(unique, axis, weight, coordinate, n_neighbors)
+        if trouble:
+            warnings.warn(
+                f"{trouble}: the first principal component orders the points",
+                TractableWarning,
+                stacklevel=2,
+            )
         rising = unique @ (axis if weight is None else weight)
         if np.dot(values - values.mean(), rising - rising.mean()) < 0:
             values = -values
@@ -246,10 +255,6 @@ def mode_drift(modes: Modes, tangent: Tensor, velocity: Tensor, otherwise: Tenso
     return torch.where(modes.eigvals[:, 0].imag == 0, slow, otherwise)
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, TractableWarning, stacklevel=4)
-
-
 def _sign(axis: np.ndarray, weight: np.ndarray | None) -> float:
     """Sign for which the readout, or the largest entry, rises along the axis."""
     along = axis[np.argmax(np.abs(axis))] if weight is None else axis @ weight
@@ -269,49 +274,40 @@ def _coordinate(
     weight: np.ndarray | None,
     coordinate: str,
     n_neighbors: int,
-) -> tuple[np.ndarray, str]:
-    """Raw coordinate of distinct points, and the name of the one that was possible."""
+) -> tuple[np.ndarray, str, str]:
+    """Raw coordinate of distinct points, the name of the one that was possible, and why."""
     along = (state - state.mean(axis=0)) @ axis
     if coordinate == "readout" and weight is not None:
         values = state @ weight
         if np.ptp(values) > 0:
-            return values, coordinate
-        _warn("the readout is the same at all points: theta is the first principal component")
-        return along, "pc1"
+            return values, coordinate, ""
+        return along, "pc1", "the readout is the same at all points"
     if coordinate == "pc1":
-        return along, coordinate
-    embedded = _embedding(state, n_neighbors)
-    if embedded is None:
-        embedded, path = along, "pc1"
-    else:
-        path = coordinate
+        return along, coordinate, ""
+    embedded, trouble = _embedding(state, n_neighbors)
+    values = along if embedded is None else embedded
     if coordinate == "arclength":
-        order = np.argsort(embedded, kind="stable")
+        order = np.argsort(values, kind="stable")
         steps = np.linalg.norm(np.diff(state[order], axis=0), axis=1)
         values = np.empty(len(state))
         values[order] = np.concatenate([[0.0], np.cumsum(steps)])
-        return values, coordinate
-    return embedded, path
+        return values, coordinate, trouble
+    return values, coordinate if embedded is not None else "pc1", trouble
 
 
-def _embedding(state: np.ndarray, n_neighbors: int) -> np.ndarray | None:
-    """One-dimensional locally linear embedding; None, with a warning, where it cannot be had."""
+def _embedding(state: np.ndarray, n_neighbors: int) -> tuple[np.ndarray | None, str]:
+    """One-dimensional locally linear embedding; or None, and why."""
     from scipy.sparse.csgraph import connected_components
     from sklearn.manifold import LocallyLinearEmbedding
     from sklearn.neighbors import kneighbors_graph
 
     n_points = len(state)
     if n_points < MIN_POINTS:
-        _warn(f"{n_points} distinct points are too few to embed: the first principal component")
-        return None
+        return None, f"{n_points} distinct points are too few to embed"
     k = min(n_neighbors, n_points - 1)
     n_parts, _ = connected_components(kneighbors_graph(state, k), directed=False)
     if n_parts > 1:
-        _warn(
-            f"the points lie in {n_parts} clusters with no neighbors in common and have no common "
-            "coordinate: the first principal component orders them"
-        )
-        return None
+        return None, f"the points lie in {n_parts} clusters of which none has a neighbor in another"
     solver = "dense" if n_points <= 1000 else "arpack"
     embedding = LocallyLinearEmbedding(
         n_neighbors=k, n_components=1, eigen_solver=solver, random_state=0
@@ -319,12 +315,10 @@ def _embedding(state: np.ndarray, n_neighbors: int) -> np.ndarray | None:
     try:
         values = embedding.fit_transform(state)[:, 0]
     except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
-        _warn(f"the locally linear embedding failed ({error}): the first principal component")
-        return None
+        return None, f"the locally linear embedding failed ({error})"
     if not np.isfinite(values).all() or np.ptp(values) == 0:
-        _warn("the locally linear embedding is degenerate: the first principal component")
-        return None
-    return values
+        return None, "the locally linear embedding is degenerate"
+    return values, ""
 
 
 def _curve(theta: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -184,7 +184,7 @@ def plot_spectrum_along(
                     facecolors=list(face),
                     edgecolors=color,
                     marker=marker,
-                    s=_width(a) ** 2,
+                    s=_width(a, len(theta)) ** 2,
                     rasterized=len(theta) > RASTER,
                     **look,
                 )
@@ -282,7 +282,7 @@ def plot_time_constants(
                 look: dict[str, Any] = {
                     "color": color,
                     "linestyle": "none",
-                    "markersize": _width(a),
+                    "markersize": _width(a, len(theta)),
                     "markeredgewidth": 0.9,
                     "markerfacecolor": "none" if hollow else color,
                     "rasterized": len(theta) > RASTER,
@@ -315,9 +315,9 @@ def plot_time_constants(
         return figure
 
 
-def _width(a: int) -> float:
+def _width(a: int, n: int) -> float:
     """Return the marker width of mode a: smaller ones on top leave equal values visible."""
-    return max(6.4 - 1.2 * a, 1.8)
+    return max(6.0 - 1.2 * a, 2.0) * (0.7 if n > 100 else 1.0)
 
 
 def _key(color: str, label: str, *, hollow: bool = False) -> Any:
@@ -334,5 +334,6 @@ def _theta_limits(ax: Axes, theta: np.ndarray) -> None:
     low, high = (float(theta.min()), float(theta.max())) if len(theta) else (-1.0, 1.0)
     if low >= -1 and high <= 1:
         low, high = -1.0, 1.0
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     pad = 0.04 * (high - low) or 0.5
     ax.set_xlim(low - pad, high + pad)

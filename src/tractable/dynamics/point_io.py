@@ -124,8 +124,8 @@ def _attributes(points: PointSet) -> dict[str, Any]:
     return attributes
 
 
-def _arrays(points: PointSet) -> dict[str, np.ndarray]:
-    arrays = {
+def _arrays(points: PointSet) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
         name: getattr(points, name).detach().cpu().numpy()
         for name in VARIABLES
         if not name.startswith(("rejected", "scan"))
@@ -160,7 +160,7 @@ def _build(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> PointSet:
         for name, array in arrays.items()
         if not name.startswith("rejected")
     }
-    scan = {name: tensors.pop(f"scan_{name}", None) for name in SCAN_NAMES}
+    scan: dict[str, Any] = {name: tensors.pop(f"scan_{name}", None) for name in SCAN_NAMES}
     if not tensors["representative"].lt(sizes["point"]).all():
         raise ValueError("representative must index the points")
     rejected = zip(

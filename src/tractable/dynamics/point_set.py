@@ -15,11 +15,11 @@ from tractable.core.checks import check_choice, check_finite, check_range, check
 from tractable.dynamics.cells import Cell
 from tractable.dynamics.modes import Modes, decompose, eigenvalues
 from tractable.dynamics.selection import (
+    POINT_FIELDS,
     chunks,
-    duplicate_radius,
     index_sum,
-    input_groups,
-    representatives,
+    merge,
+    q_factor,
     root_facts,
 )
 
@@ -193,10 +193,12 @@ class PointSet:
 
         Starts whose point is left out get representative -1; scan and index_sum are dropped.
         """
+        if isinstance(index, Tensor):
+            index = index.cpu()
         chosen = torch.arange(len(self))[index].reshape(-1).to(self.state.device)
         position = torch.full((len(self) + 1,), -1, device=self.state.device)
         position[chosen] = torch.arange(len(chosen), device=self.state.device)
-        points = {name: getattr(self, name)[chosen] for name in _POINT_FIELDS}
+        points = {name: getattr(self, name)[chosen] for name in POINT_FIELDS}
         representative = position[self.representative]
         return replace(self, **points, representative=representative, scan=None, index_sum=None)
 
@@ -314,7 +316,7 @@ class PointSet:
             check_shape("x_star", other.x_star.shape, ("P", self.x_star.shape[1]))
         offsets = np.cumsum([0] + [len(s.representative) for s in sets])
         firsts = np.cumsum([0] + [len(s) for s in sets])
-        arrays = {name: torch.cat([getattr(s, name) for s in sets]) for name in _POINT_FIELDS}
+        arrays = {name: torch.cat([getattr(s, name) for s in sets]) for name in POINT_FIELDS}
         arrays["start_index"] = torch.cat(
             [s.start_index + int(o) for s, o in zip(sets, offsets, strict=False)]
         )
@@ -342,6 +344,7 @@ class PointSet:
             kind=self.kind,
             representative=representative,
             rejected=rejected,
+            scan=None,
             q_convention=self.q_convention,
             interrupted=any(s.interrupted for s in sets),
             index_sum=degree,
@@ -392,54 +395,3 @@ class PointSet:
         if self.cell is None:
             raise ValueError("these points have no cell: load them with cell=..., or use with_cell")
         return self.cell
-
-
-def q_factor(q_convention: str, state: Tensor) -> float:
-    """Return the factor of ``||h - F(h)||^2`` in q: 1/2 or 1/N."""
-    return 0.5 if q_convention == "half_sum" else 1.0 / state.shape[-1]
-
-
-def merge(
-    arrays: dict[str, Tensor], owner: Tensor, tol_unique: float | None
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Merge duplicates among entries, order them by start, count their starts.
-
-    Parameters
-    ----------
-    arrays : dict
-        The per-point fields of a `PointSet`, one row per entry; multiplicity is not read.
-    owner : Tensor (n_starts,)
-        Entry of each start, or -1.
-    tol_unique : float or None
-        Radius in the maximum norm.
-
-    Returns
-    -------
-    dict, Tensor (n_starts,)
-        The fields of the points that remain, and the point of each start.
-    """
-    state, device = arrays["state"], owner.device
-    radius = duplicate_radius(state) if tol_unique is None else tol_unique
-    standing = representatives(state, arrays["q"], input_groups(arrays["x_star"]), radius)
-    kept = np.unique(standing)
-    kept = kept[np.argsort(arrays["start_index"].cpu().numpy()[kept], kind="stable")]
-    position = np.full(len(state) + 1, -1)
-    position[kept] = np.arange(len(kept))
-    entry_to_point = np.append(position[standing], -1)
-    representative = torch.from_numpy(entry_to_point).to(device)[owner]
-    rows = torch.from_numpy(kept).to(device)
-    merged = {name: arrays[name][rows] for name in _POINT_FIELDS if name != "multiplicity"}
-    counts = representative[representative >= 0].bincount(minlength=len(kept))
-    return {**merged, "multiplicity": counts}, representative
-
-
-_POINT_FIELDS = (
-    "state",
-    "x_star",
-    "q",
-    "converged",
-    "n_iter",
-    "start_index",
-    "multiplicity",
-    "displacement",
-)

@@ -28,9 +28,9 @@ from tractable.dynamics.point_set import (
     PointSet,
     Rejected,
     Scan,
-    q_factor,
 )
 from tractable.dynamics.search import ACTIVE, BELOW_TOL, NON_FINITE, Search, Watch
+from tractable.dynamics.selection import q_factor
 from tractable.dynamics.slow_solvers import chord, damped
 from tractable.dynamics.solvers import lm, newton, relax
 
@@ -172,7 +172,7 @@ def find_points(
 
     >>> from torch import nn
     >>> rnn = nn.RNNCell(1, 2, bias=False)
-    >>> _ = nn.init.eye_(rnn.weight_hh).mul_(2)
+    >>> rnn.weight_hh.data = 2 * torch.eye(2)
     >>> points = find_points(rnn, torch.cartesian_prod(*[torch.linspace(-1, 1, 9)] * 2))
     >>> points.index_sum, sorted(points.stability)[:5]
     (1, ['saddle(1)', 'saddle(1)', 'saddle(1)', 'saddle(1)', 'saddle(2)'])

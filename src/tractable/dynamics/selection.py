@@ -11,6 +11,7 @@ from torch import Tensor
 from tractable.dynamics.cells import Cell
 
 __all__ = [
+    "POINT_FIELDS",
     "RootFacts",
     "chunks",
     "distance_limit",
@@ -19,10 +20,22 @@ __all__ = [
     "first_component",
     "index_sum",
     "input_groups",
+    "merge",
+    "q_factor",
     "representatives",
     "root_facts",
 ]
 
+POINT_FIELDS = (
+    "state",
+    "x_star",
+    "q",
+    "converged",
+    "n_iter",
+    "start_index",
+    "multiplicity",
+    "displacement",
+)
 DUPLICATE_SHARE = 1e-3  # of the rms of the states' entries
 FROZEN = 1e-9  # a row of I - J below it: the unit copies itself
 SINGULAR_PIVOT = 1e-10  # of I - J, relative to the largest: singular to rounding
@@ -91,6 +104,40 @@ def representatives(state: Tensor, q: Tensor, groups: np.ndarray, radius: float)
             near = members[tree.query_ball_point(position[i], radius, p=np.inf)]
             owner[near[owner[near] < 0]] = i
     return owner
+
+
+def merge(
+    arrays: dict[str, Tensor], owner: Tensor, tol_unique: float | None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Merge duplicates among entries, order them by start, count their starts.
+
+    Parameters
+    ----------
+    arrays : dict
+        The per-point fields of a `PointSet`, one row per entry; multiplicity is not read.
+    owner : Tensor (n_starts,)
+        Entry of each start, or -1.
+    tol_unique : float or None
+        Radius in the maximum norm.
+
+    Returns
+    -------
+    dict, Tensor (n_starts,)
+        The fields of the points that remain, and the point of each start.
+    """
+    state, device = arrays["state"], owner.device
+    radius = duplicate_radius(state) if tol_unique is None else tol_unique
+    standing = representatives(state, arrays["q"], input_groups(arrays["x_star"]), radius)
+    kept = np.unique(standing)
+    kept = kept[np.argsort(arrays["start_index"].cpu().numpy()[kept], kind="stable")]
+    position = np.full(len(state) + 1, -1)
+    position[kept] = np.arange(len(kept))
+    entry_to_point = np.append(position[standing], -1)
+    representative = torch.from_numpy(entry_to_point).to(device)[owner]
+    rows = torch.from_numpy(kept).to(device)
+    merged = {name: arrays[name][rows] for name in POINT_FIELDS if name != "multiplicity"}
+    counts = representative[representative >= 0].bincount(minlength=len(kept))
+    return {**merged, "multiplicity": counts}, representative
 
 
 def first_component(state: Tensor) -> tuple[float, float]:
@@ -174,3 +221,8 @@ def _gap(cell: Cell, state: Tensor, x: Tensor) -> Tensor:
     gap = -cell.recurrent_jacobian(state, x)
     gap.diagonal(dim1=1, dim2=2).add_(1.0)
     return gap
+
+
+def q_factor(q_convention: str, state: Tensor) -> float:
+    """Return the factor of ``||h - F(h)||^2`` in q: 1/2 or 1/N."""
+    return 0.5 if q_convention == "half_sum" else 1.0 / state.shape[-1]

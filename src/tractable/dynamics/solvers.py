@@ -75,9 +75,9 @@ def lm(search: Search, max_iter: int) -> None:
     """Levenberg-Marquardt with Nielsen's gain-ratio rule, per start.
 
     Ends at a root (``q <= tol``) or, settled as MINIMUM, at a local minimum of q with q > tol:
-    there ``(I-J)^T g = 0``, so that g is a left eigenvector of J with eigenvalue 1. Units at a wall of
-    the invariant box, with q falling beyond it, stay there; a minimum on a wall is none of q, and
-    is settled as WALL.
+    there ``(I-J)^T g = 0``, so that g is a left eigenvector of J with eigenvalue 1. Units at a wall
+    of the invariant box, with q falling beyond it, stay there; a minimum on a wall is none of q,
+    and is settled as WALL.
 
     Parameters
     ----------

@@ -341,7 +341,8 @@ def _batches(
 ) -> Iterator[Any]:
     """Yield batches from where ``done`` stands to the end, and keep its epoch up to date."""
     while done.step != steps and done.epoch != epochs and not done.stopped_early:
-        _seed_all(derive(seed, "epoch", done.epoch))
+        if not isinstance(data, list | tuple):  # these draw nothing; seeding takes its time
+            _seed_all(derive(seed, "epoch", done.epoch))
         batches = iter(data(done.epoch) if callable(data) else data)
         next(islice(batches, done.in_epoch, done.in_epoch), None)  # skip what is done
         if restore is not None:

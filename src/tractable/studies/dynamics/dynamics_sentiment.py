@@ -33,7 +33,7 @@ STEPS = {"units": "steps"}
 # (training documents, tokens of a document, words): what --dry-run assumes without reading.
 NOMINAL = {
     "uci": (2500, 12, 4700),
-    "synthetic": (5000, 40, 202),
+    "synthetic": (2500, 40, 202),
     "imdb": (25_000, 200, 20_000),
     "sst2": (60_000, 10, 12_000),
     "sst": (6920, 19, 8000),
@@ -46,6 +46,11 @@ ACCURACY = {
     "sst": (0.8025, "arXiv:1906.10720, Table 1, GRU"),
     "sst2": (0.8025, "arXiv:1906.10720, Table 1, GRU"),
 }
+# Which weight decay and dropouts make the mechanism plain: real texts, generated language.
+REGULARIZATION: tuple[dict[str, float], dict[str, float]] = (
+    {"weight_decay": 1.0, "dropout": 0.5, "word_dropout": 0.3},
+    {"weight_decay": 0.5, "dropout": 0.0, "word_dropout": 0.0},
+)
 MWGGS = "arXiv:1906.10720"
 
 
@@ -108,18 +113,18 @@ class DynamicsSentiment(Study):
     """Texts of a training step."""
     learning_rate: Annotated[float, Range(1e-6, 1.0, log=True)] = 3e-3
     """Of AdamW."""
-    weight_decay: Annotated[float, Range(0.0, 100.0)] = 1.0
-    """Decoupled weight decay; 0 shows the overfitted regime."""
-    dropout: Annotated[float, Range(0.0, 0.95)] = 0.5
-    """Dropout of the word vectors' entries."""
-    word_dropout: Annotated[float, Range(0.0, 0.95)] = 0.3
-    """Dropout of whole words."""
+    weight_decay: Annotated[float | None, Range(0.0, 100.0)] = None
+    """Decoupled weight decay; by default 1 (generated language: 0.5). 0: the overfitted regime."""
+    dropout: Annotated[float | None, Range(0.0, 0.95)] = None
+    """Dropout of the word vectors' entries; by default 0.5 (generated language: 0)."""
+    word_dropout: Annotated[float | None, Range(0.0, 0.95)] = None
+    """Dropout of whole words; by default 0.3 (generated language: 0)."""
     min_count: Annotated[int, Range(1, 1000)] = 1
     """Rarer words are unknown to the network."""
     max_length: Annotated[int, Range(1, 10_000)] = 200
     """Longer texts are cut to their first words."""
     n_train: Annotated[int, Range(0, 10_000_000)] = 0
-    """Training texts; 0: all there are (synthetic: 5,000)."""
+    """Training texts; 0: all there are (generated language: 2,500 new ones in every epoch)."""
     n_test: Annotated[int, Range(10, 1_000_000)] = 500
     """Test texts, at most all there are."""
     n_starts: Annotated[int, Range(16, 100_000, log=True)] = 512
@@ -137,6 +142,19 @@ class DynamicsSentiment(Study):
     def texts(self) -> Resolved:
         """Which texts ``data`` stands for on this machine."""
         return _resolve(self.data, os.environ.get("TRACTABLE_DATA"))
+
+    @property
+    def regularization(self) -> dict[str, float]:
+        """Weight decay and dropouts, where not given those that suit the texts."""
+        suited = REGULARIZATION[self.texts.choice == "synthetic"]
+        given = {name: getattr(self, name) for name in suited}
+        return {name: suited[name] if value is None else value for name, value in given.items()}
+
+    @property
+    def n_passes(self) -> int:
+        """Passes over the training texts; those of the generated language are never repeated."""
+        fresh = self.texts.choice == "synthetic" and self.n_train == 0
+        return 1 if fresh else self.epochs
 
     def measure(self, run: Run) -> xr.Dataset:
         import torch
@@ -229,7 +247,7 @@ class DynamicsSentiment(Study):
             from tractable.dynamics.reviews import SyntheticReviews
 
             language = SyntheticReviews(length=min(40, self.max_length))
-            n_train = self.n_train or NOMINAL["synthetic"][0]
+            n_train = self.n_train or NOMINAL["synthetic"][0] * self.epochs
             train = language.sample(n_train, seed=derive(seed, "train") % 2**32)
             return train, language.sample(self.n_test, seed=derive(seed, "test") % 2**32)
         data = texts.load()
@@ -264,8 +282,8 @@ class DynamicsSentiment(Study):
                 self.cell,
                 n_embedding=self.embedding,
                 n_hidden=self.units,
-                dropout=self.dropout,
-                word_dropout=self.word_dropout,
+                dropout=self.regularization["dropout"],
+                word_dropout=self.regularization["word_dropout"],
             )
         return model.to(torch.float32)
 
@@ -288,13 +306,15 @@ class DynamicsSentiment(Study):
             lengths=train.lengths,
             collate=trim_padding,
         )
-        steps = self.epochs * len(batches)
+        steps = self.n_passes * len(batches)
         result = fit(
             model,
             loss,
             batches,
-            epochs=self.epochs,
-            optimizer=functools.partial(torch.optim.AdamW, weight_decay=self.weight_decay),
+            epochs=self.n_passes,
+            optimizer=functools.partial(
+                torch.optim.AdamW, weight_decay=self.regularization["weight_decay"]
+            ),
             learning_rate=self.learning_rate,
             clip=1.0,
             seed=run.seed,
