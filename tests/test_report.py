@@ -288,6 +288,25 @@ def test_numbers_are_printed_as_in_a_paper(value: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        ([2.133, -0.06068, 0.5], ["2.133", "−0.061", "0.500"]),
+        ([0.5, 12.25, 0.0], ["0.50", "12.25", "0.00"]),
+        ([1.0, 2.0, float("nan"), 3], ["1", "2", "nan", "3"]),
+        ([1e-7, 0.5, float("inf")], ["10⁻⁷", "0.5", "∞"]),
+        ([1234.5, 20.25], ["1234", "20"]),  # half to even
+        (["over 1,000", 0.125, None, True], ["over 1,000", "0.125", "–", "yes"]),
+    ],
+)
+def test_the_numbers_of_a_column_share_their_decimals(column: list[Any], texts: list[str]) -> None:
+    rows = report._cells([("name", value) for value in column])
+    assert [row[1].text for row in rows] == texts
+    kinds = ["number" if type(value) in (int, float) else "" for value in column]
+    assert [row[1].kind for row in rows] == kinds
+    assert report._cells([]) == []
+
+
+@pytest.mark.parametrize(
     ("check", "measured", "expected"),
     [
         (Check("x", 0.95750402, 0.957504, atol=1e-9), "0.95750402", "0.957504"),

@@ -25,7 +25,7 @@ from tractable.dynamics import (
     manifold,
     sample_starts,
 )
-from tractable.dynamics.plots import plot_state_space
+from tractable.dynamics.plots import plot_state_space, plot_time_constants
 from tractable.train import fit
 
 N_STEPS = 40
@@ -85,11 +85,9 @@ print(f"a bag of words decides like the network in {check.sign_agreement:.0%} of
 # The states after the last input in their first two principal components, with the slow points;
 # and how long each mode of the network lasts, along the line.
 plt.style.use(plot.STYLE)
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.6))
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6))
 plot_state_space(trajectory.last, points.state, labels=labels, theta=curve.theta, ax=left)
-for a in range(3):
-    right.semilogy(curve.theta, modes.tau[:, a], ".", label=f"mode {a + 1}")
-right.axhline(N_STEPS, color="k", linewidth=0.8, linestyle=":", label="length of a sequence")
-right.set(xlabel=r"position on the line, $\theta$", ylabel="time constant (steps)")
-right.legend()
+plot_time_constants(
+    curve.theta, modes.tau, length=N_STEPS, length_label="length of a sequence", ax=right
+)
 plt.show()

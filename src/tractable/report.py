@@ -9,15 +9,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import itertools
 import json
 import math
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -40,6 +41,7 @@ __all__ = ["FigureError", "command", "open_run", "write"]
 LARGE_POINTS = 20_000
 LARGE_BYTES = 600_000  # a page with several figures stays below 3 MB
 WIDE_INCHES = 7.5
+LONG_TEXT = 24  # letters of a cell from which it may break anywhere
 PIXELS_PER_INCH = 96  # of CSS: a figure is shown at the size it was drawn for
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -136,8 +138,8 @@ def write(result: Result, *, figures: str = "svg") -> Path:
     environment = Environment(
         loader=PackageLoader("tractable", "."), autoescape=True, trim_blocks=True
     )
-    environment.filters |= {"number": _number, "tolerance": _tolerance, "duration": _duration}
-    environment.filters["verdict_digits"] = _digits
+    for filter_ in (_cells, _digits, _duration, _number, _tolerance):
+        environment.filters[filter_.__name__.removeprefix("_")] = filter_
     study, record = result.study, result.record
     page = environment.get_template("report.html.j2").render(
         result=result,
@@ -285,7 +287,54 @@ def _points_of(artist: Artist) -> int:
     return 0
 
 
-# --- numbers ---------------------------------------------------------------------------------
+# --- tables and numbers ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    is_text: bool
+    kind: Literal["", "number", "long"]
+
+
+def _cells(rows: Sequence[Sequence[Any]]) -> list[tuple[_Cell, ...]]:
+    """Return the cells of a table as text; the numbers of a column share their decimals."""
+    columns = list(itertools.zip_longest(*rows, fillvalue=""))
+    return list(zip(*map(_column, columns), strict=True))
+
+
+def _column(values: Sequence[Any]) -> list[_Cell]:
+    decimals = _decimals(values)
+    cells = []
+    for value in values:
+        text = _number(value)
+        if decimals is not None and isinstance(value, float) and math.isfinite(value):
+            text = f"{value:.{decimals}f}".replace("-", "−")
+        is_text = isinstance(value, str)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        long = is_text and len(text) > LONG_TEXT
+        cells.append(_Cell(text, is_text, "number" if is_number else "long" if long else ""))
+    return cells
+
+
+def _decimals(values: Sequence[Any]) -> int | None:
+    """Return the decimals at which the largest float has 4 digits and the smallest at least 2.
+
+    None where no number of decimals does: the magnitudes differ too much.
+
+    Examples
+    --------
+    >>> _decimals([2.133, -0.06068, 0.5]), _decimals([0.5, 0.25]), _decimals([1e-9, 1.0])
+    (3, 2, None)
+    """
+    floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    sizes = [abs(value) for value in floats if value]
+    if not sizes or max(sizes) > 100 * min(sizes) or not 1e-3 <= max(sizes) < 1e5:
+        return None
+    decimals = max(0, 3 - math.floor(math.log10(max(sizes))))
+    while decimals and all(f"{value:.{decimals}f}".endswith("0") for value in floats):
+        decimals -= 1
+    return decimals
 
 
 def _number(value: Any, digits: int = 4) -> str:

@@ -7,6 +7,11 @@ import torch
 from tractable.core.checks import TractableWarning
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.dimension import local_dimension, n_pc, participation_ratio, pca
+from tractable.dynamics.embedding import (
+    locally_linear_embedding,
+    n_clusters,
+    nearest_neighbors,
+)
 from tractable.dynamics.manifold import COORDINATES, Manifold, manifold
 from tractable.dynamics.modes import decompose
 from tractable.dynamics.point_set import PointSet
@@ -215,3 +220,24 @@ def test_pca_of_many_and_of_few_samples_agree():
     few = pca(data[:10])
     assert few[1].shape == (10, N)
     np.testing.assert_allclose(few[2].sum(), data[:10].var(0).sum())
+
+
+@pytest.mark.parametrize("count", [60, 1100])  # dense and sparse eigenproblem
+def test_embedding_against_scikit_learn(count):
+    from sklearn.manifold import LocallyLinearEmbedding
+    from sklearn.neighbors import NearestNeighbors
+
+    state = arc(uniform(count), 0.01).numpy()
+    near = nearest_neighbors(state, 12)
+    theirs = NearestNeighbors(n_neighbors=12).fit(state).kneighbors(return_distance=False)
+    np.testing.assert_array_equal(near, theirs)
+    ours = locally_linear_embedding(state, near)
+    embedding = LocallyLinearEmbedding(n_neighbors=12, n_components=1, eigen_solver="dense")
+    expected = embedding.fit_transform(state)[:, 0]
+    np.testing.assert_allclose(ours * np.sign(ours @ expected), expected, atol=1e-6)
+    assert np.array_equal(ours, locally_linear_embedding(state, near))
+
+
+def test_clusters_are_counted():
+    assert n_clusters(np.array([[1], [0], [3], [2], [3]])) == 2
+    assert n_clusters(nearest_neighbors(arc(uniform(50)).numpy(), 5)) == 1

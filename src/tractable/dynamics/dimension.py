@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from tractable.core.checks import check_range
+from tractable.dynamics.embedding import nearest_neighbors
 
 __all__ = ["local_dimension", "n_pc", "participation_ratio", "pca"]
 
@@ -96,11 +97,8 @@ def local_dimension(state: np.ndarray, n_neighbors: int) -> np.ndarray:
     >>> local_dimension(line, 2).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    k = min(n_neighbors + 1, len(state))
-    near = NearestNeighbors(n_neighbors=k).fit(state).kneighbors(state, return_distance=False)
-    patches = state[near]
+    near = nearest_neighbors(state, min(n_neighbors, len(state) - 1))
+    patches = np.concatenate([state[:, None], state[near]], axis=1)
     patches = patches - patches.mean(axis=1, keepdims=True)
     gram = patches @ patches.transpose(0, 2, 1)  # same nonzero eigenvalues as the covariance
     total = np.trace(gram, axis1=1, axis2=2)

@@ -150,7 +150,7 @@ class InputEffects:
         return from_dataset(cls, dataset)
 
     def _of_inputs(self, name: str, value: Tensor | np.ndarray | Sequence[float]) -> Tensor:
-        tensor = torch.as_tensor(value).detach().to("cpu", torch.float64)
+        tensor = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
         check_shape(name, tensor.shape, (len(self.inputs),))
         check_finite(name, tensor)
         return tensor
@@ -232,7 +232,7 @@ def input_effects(
     if len(modes) != n_points:
         raise ValueError(f"modes must be those of {n_points} points, got {len(modes)}")
     check_range("k", k, 1, modes.eigvals.shape[1])
-    values = torch.as_tensor(inputs).detach().to("cpu", torch.float64)
+    values = torch.as_tensor(inputs, dtype=torch.float64).detach().cpu()
     check_shape("inputs", values.shape, ("V", cell.n_input))
     check_finite("inputs", values)
 

@@ -318,6 +318,9 @@ def linear_check(
         if model is None:
             error[0] = math.nan
         readouts = torch.stack([run @ weight + bias for run in (truth, *runs)])
+        readouts = readouts.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+        if model is None:
+            readouts[1] = math.nan
         errors.append(error)
         logits.append(readouts[:, part.mask] if one_step else _last(readouts, part.mask))
         final.append(_last((part.states @ weight + bias)[None], part.mask)[0])
@@ -388,8 +391,9 @@ def _scores(truth: np.ndarray, model: np.ndarray) -> Scores:
     """Agreement of two readouts; NaN where it is not defined."""
     if not truth.size or np.isnan(model).all():
         return Scores(math.nan, math.nan, math.nan)
-    agreement = float(np.mean(np.sign(truth) == np.sign(model)))
-    if not np.isfinite(model).all():
+    finite = np.isfinite(model)
+    agreement = float(np.mean((np.sign(truth) == np.sign(model)) & finite))
+    if not finite.all():
         return Scores(-math.inf, math.nan, agreement)
     spread = truth - truth.mean()
     total = float(spread @ spread)

@@ -13,6 +13,11 @@ from torch import Tensor
 
 from tractable.core.checks import TractableWarning, check_choice, check_range
 from tractable.dynamics.dimension import local_dimension, n_pc, participation_ratio, pca
+from tractable.dynamics.embedding import (
+    locally_linear_embedding,
+    n_clusters,
+    nearest_neighbors,
+)
 from tractable.dynamics.readout import linear_readout
 from tractable.dynamics.results import from_dataset, to_dataset
 
@@ -297,23 +302,15 @@ def _coordinate(
 
 def _embedding(state: np.ndarray, n_neighbors: int) -> tuple[np.ndarray | None, str]:
     """One-dimensional locally linear embedding; or None, and why."""
-    from scipy.sparse.csgraph import connected_components
-    from sklearn.manifold import LocallyLinearEmbedding
-    from sklearn.neighbors import kneighbors_graph
-
     n_points = len(state)
     if n_points < MIN_POINTS:
         return None, f"{n_points} distinct points are too few to embed"
-    k = min(n_neighbors, n_points - 1)
-    n_parts, _ = connected_components(kneighbors_graph(state, k), directed=False)
+    near = nearest_neighbors(state, min(n_neighbors, n_points - 1))
+    n_parts = n_clusters(near)
     if n_parts > 1:
         return None, f"the points lie in {n_parts} clusters of which none has a neighbor in another"
-    solver = "dense" if n_points <= 1000 else "arpack"
-    embedding = LocallyLinearEmbedding(
-        n_neighbors=k, n_components=1, eigen_solver=solver, random_state=0
-    )
     try:
-        values = embedding.fit_transform(state)[:, 0]
+        values = locally_linear_embedding(state, near)
     except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
         return None, f"the locally linear embedding failed ({error})"
     if not np.isfinite(values).all() or np.ptp(values) == 0:

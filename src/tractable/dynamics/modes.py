@@ -323,7 +323,7 @@ def decompose(
         check_range("k", k, 1, n)
     direction = None
     if axis is not None:
-        direction = torch.as_tensor(axis).detach().to("cpu", torch.float64)
+        direction = torch.as_tensor(axis, dtype=torch.float64).detach().cpu()
         check_shape("axis", direction.shape, (n,) if direction.ndim == 1 else (n_points, n))
         check_finite("axis", direction)
         direction = direction.expand(n_points, n)

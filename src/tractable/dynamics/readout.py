@@ -75,9 +75,9 @@ def linear_readout(
         )
     else:
         weight, bias = readout, None
-    matrix = torch.as_tensor(weight).detach().to(device, torch.float64)
-    offset = torch.zeros(1) if bias is None else torch.as_tensor(bias).detach()
-    offset = offset.to(device, torch.float64).reshape(-1)
+    matrix = torch.as_tensor(weight, dtype=torch.float64, device=device).detach()
+    offset = torch.as_tensor(0.0 if bias is None else bias, dtype=torch.float64).detach()
+    offset = offset.reshape(-1)
     check_finite("readout weight", matrix)
     check_finite("readout bias", offset)
     matrix = matrix[None] if matrix.ndim == 1 else matrix
@@ -88,7 +88,7 @@ def linear_readout(
         )
     if len(matrix) == 2:
         matrix = matrix[1:] - matrix[:1]
-        offset = offset[1:] - offset[:1] if len(offset) == 2 else torch.zeros(1)
+        offset = offset[1:] - offset[:1] if len(offset) == 2 else 0 * offset
     if len(offset) != 1:
         raise ValueError(f"readout bias must have one entry for each output, got {len(offset)}")
     row = matrix[0]
