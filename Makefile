@@ -33,7 +33,7 @@ clean:
 	rm -rf build dist docs/gallery docs/reference/generated
 
 # Every install uses the constraints: a newer torch brings gigabytes of CUDA packages.
-INSTALL = $(BIN)/python -m pip install -q -c constraints.txt -e
+INSTALL = $(BIN)/python -m pip install -qq -c constraints.txt -e
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

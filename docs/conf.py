@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import tractable
 
 project = "tractable"
@@ -69,7 +67,6 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_", "__repr__"),
     "ignore_repr_types": r"matplotlib|NoneType|list",
 }
-warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.*")
 
 # --- the pages -------------------------------------------------------------------------------
 html_theme = "furo"

@@ -165,16 +165,17 @@ def run_tractable(words: list[str], where: str) -> str:
     assert words, where
     cheap = {"--help", "--dry-run", "--version", "smoke"} & set(words)
     own_file = len(words) > 1 and words[1].endswith(".py")
-    if words[0] == "run" and not cheap and not own_file and not finished(words):
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            cli._parse(find(words[1]), words[1], words[2:])
-        return ""
+    parse_only = words[0] == "run" and not cheap and not own_file and not finished(words)
     with (
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
+        code = 0
         try:
-            code = cli.main(words)
+            if parse_only:
+                cli._parse(find(words[1]), words[1], words[2:])
+            else:
+                code = cli.main(words)
         except SystemExit as stop:
             code = int(stop.code or 0)
     assert code == 0, f"{where}: tractable {shlex.join(words)}: {err.getvalue()}{out.getvalue()}"
@@ -226,6 +227,7 @@ def test_the_reference_lists_every_public_name(system: str) -> None:
     listed = [entry.rsplit(".", 1)[-1] for entry in entries]
     assert len(listed) == len(set(listed))
     assert set(importlib.import_module(f"tractable.{system}").__all__) <= set(listed)
+    assert set(importlib.import_module(f"tractable.{system}.plots").__all__) <= set(listed)
 
 
 def test_every_study_is_named_in_the_docs() -> None:

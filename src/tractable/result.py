@@ -65,7 +65,10 @@ class Result:
     @functools.cached_property
     def figures(self) -> dict[str, Figure]:
         """The pictures, drawn from the two datasets."""
-        return self.study.figures(self.theory, self.measured)
+        from tractable.plot import style
+
+        with style():
+            return self.study.figures(self.theory, self.measured)
 
     @functools.cached_property
     def record(self) -> dict[str, Any]:

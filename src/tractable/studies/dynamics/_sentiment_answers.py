@@ -152,7 +152,7 @@ def _modes_table(theory: xr.Dataset, measured: xr.Dataset) -> Table:
                 float(at.line_theta),
                 float(at.line_readout),
                 *(float(value) for value in modulus.isel(line=int(i)).values[:3]),
-                _steps(at.tau.isel(mode=0)),
+                float(at.tau.isel(mode=0)),
                 abs(float(at.alignment_tangent)),
             )
         )

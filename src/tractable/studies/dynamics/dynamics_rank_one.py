@@ -198,10 +198,10 @@ def find_roots(gain: float, n_units: int, n_starts: int, seed: int) -> xr.Datase
         as_cell(network), along * pattern + 0.1 * noise, kind="root", progress=False
     )
     overlap = (points.state @ pattern / n_units).numpy()
-    eigenvalue = np.abs(points.modes().eigvals[:, 0]) if len(points) else np.zeros(0)
+    eigenvalue = points.modes().eigvals[:, 0].abs().numpy()
     order = np.argsort(overlap)[:MAX_ROOTS]
     padded: dict[str, Any] = {}
-    for name, values in (("overlap", overlap), ("eigenvalue", np.asarray(eigenvalue))):
+    for name, values in (("overlap", overlap), ("eigenvalue", eigenvalue)):
         row = np.full(MAX_ROOTS, np.nan)
         row[: len(order)] = values[order]
         padded[name] = ("root", row, {"units": "1"})
