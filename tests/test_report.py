@@ -137,18 +137,22 @@ def identifiers(markup: str) -> tuple[set[str], set[str]]:
     return set(ids), set(re.findall(r'(?:href="|url\()#([^")]+)', markup))
 
 
+def markup(figure: Figure, prefix: str, caption: str) -> str:
+    return report._markup(figure, report._svg(figure), prefix, caption)
+
+
 def test_two_figures_share_no_identifier() -> None:
-    first, second = (report._markup(small(), f"figure-{i}", "c") for i in (1, 2))
-    for markup in (first, second):
-        ids, used = identifiers(markup)
+    first, second = (markup(small(), f"figure-{i}", "c") for i in (1, 2))
+    for text in (first, second):
+        ids, used = identifiers(text)
         assert any("clip" in name or re.search(r"-p[0-9a-f]{10}", name) for name in used)
         assert used <= ids
     assert not identifiers(first)[0] & identifiers(second)[0]
 
 
 def test_a_figure_is_well_formed_and_named_by_its_caption() -> None:
-    markup = report._markup(small(), "figure-1", 'A "caption" & <more>.')
-    root = ElementTree.fromstring(markup)
+    text = markup(small(), "figure-1", 'A "caption" & <more>.')
+    root = ElementTree.fromstring(text)
     assert root.get("aria-label") == 'A "caption" & <more>.'
     assert root.get("role") == "img"
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
@@ -156,8 +160,8 @@ def test_a_figure_is_well_formed_and_named_by_its_caption() -> None:
 
 
 def test_many_points_make_an_image_with_the_caption_as_text() -> None:
-    assert report._markup(cloud(200), "f", "c").startswith("<svg")
-    image = report._markup(cloud(20_001), "f", 'A "caption" & <more>.')
+    assert markup(cloud(200), "f", "c").startswith("<svg")
+    image = markup(cloud(20_001), "f", 'A "caption" & <more>.')
     assert image.startswith('<img alt="A &#34;caption&#34; &amp; &lt;more&gt;."')
     assert 'src="data:image/png;base64,iVBOR' in image
     assert len(image) < 400_000
@@ -166,7 +170,7 @@ def test_many_points_make_an_image_with_the_caption_as_text() -> None:
 def test_a_heavy_figure_of_few_points_is_an_image_too() -> None:
     figure = cloud(19_000)
     assert report._points(figure) == 19_000
-    assert report._markup(figure, "f", "c").startswith("<img"), "it would take 1.4 MB as SVG"
+    assert markup(figure, "f", "c").startswith("<img"), "it would take 1.4 MB as SVG"
 
 
 def many(draw: str) -> Figure:
@@ -201,7 +205,7 @@ def test_what_is_drawn_as_an_image_anyway_does_not_count() -> None:
     figure, ax = plot.new()
     ax.scatter(np.arange(30_000), np.arange(30_000), s=1, rasterized=True)
     assert report._points(figure) == 0
-    assert report._markup(figure, "f", "c").startswith("<svg")
+    assert markup(figure, "f", "c").startswith("<svg")
 
 
 # --- the page --------------------------------------------------------------------------------

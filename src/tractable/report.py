@@ -207,10 +207,14 @@ def _pictures(result: Result, suffix: str) -> list[_Picture]:
         with _named(f"{name!r} of {type(study).__name__}.figures() cannot be drawn", result):
             path = result.folder / "figures" / f"{name}.{suffix}"
             path.parent.mkdir(exist_ok=True)
-            with style():
-                figure.savefig(path, metadata={"Date": None} if suffix == "svg" else None)
+            svg = _svg(figure)
+            if suffix == "svg":  # drawn once: laying out twelve figures takes seconds
+                path.write_text(svg, encoding="utf-8")
+            else:
+                with style():
+                    figure.savefig(path)
             caption = str(figure.get_label() or name.replace("_", " "))
-            markup = _markup(figure, f"figure-{number}", caption)
+            markup = _markup(figure, svg, f"figure-{number}", caption)
             wide = figure.get_figwidth() > WIDE_INCHES
             pictures.append(_Picture(markup, caption, f"figures/{path.name}", wide))
     return pictures
@@ -228,18 +232,25 @@ def _named(what: str, result: Result) -> Iterator[None]:
         ) from error
 
 
-def _markup(figure: Figure, prefix: str, caption: str) -> str:
-    """Return a figure as markup of a page, with its caption as the accessible name."""
-    from markupsafe import escape
+def _svg(figure: Figure) -> str:
+    """Draw a figure as SVG, and keep its layout for further drawing."""
     from matplotlib import rc_context
 
+    # Letters as outlines: the reader's machine may lack the fonts that the layout was made for.
+    with style(), rc_context({"svg.fonttype": "path"}), io.StringIO() as text:
+        figure.savefig(text, format="svg", metadata={"Date": None})
+        figure.set_layout_engine("none")
+        return text.getvalue()
+
+
+def _markup(figure: Figure, svg: str, prefix: str, caption: str) -> str:
+    """Return a figure as markup of a page, with its caption as the accessible name."""
+    from markupsafe import escape
+
     if _points(figure) <= LARGE_POINTS:
-        # Letters as outlines: the reader's machine may lack the fonts that the layout was made for.
-        with style(), rc_context({"svg.fonttype": "path"}), io.StringIO() as text:
-            figure.savefig(text, format="svg", metadata={"Date": None})
-            svg = _inline_svg(text.getvalue(), prefix, caption)
-        if len(svg) <= LARGE_BYTES:
-            return svg
+        inline = _inline_svg(svg, prefix, caption)
+        if len(inline) <= LARGE_BYTES:
+            return inline
     with style(), io.BytesIO() as data:
         figure.savefig(data, format="png")
         png = base64.b64encode(data.getvalue()).decode()

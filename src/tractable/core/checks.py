@@ -5,8 +5,9 @@ Every message names the argument, what came and what is allowed.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "check_range",
     "check_shape",
     "nearest_names",
+    "quiet",
 ]
 
 
@@ -137,6 +139,23 @@ def check_shape(name: str, shape: Iterable[int], expected: Iterable[int | str]) 
         hint = "; transposed?" if len(got) == 2 and fits(got[::-1]) else ""
         text = ", ".join(str(w) for w in wanted) + ("," if len(wanted) == 1 else "")
         raise ValueError(f"{name} must have shape ({text}), got {got}{hint}")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence this library's warnings where the caller reports their content itself.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with quiet():
+    ...     warnings.warn("seen", ConvergenceWarning)
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TractableWarning)
+        yield
 
 
 def nearest_names(name: str, names: Iterable[str], n: int = 3) -> list[str]:

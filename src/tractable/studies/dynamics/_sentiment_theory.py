@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from tractable.core.checks import quiet
 from tractable.dynamics import (
     PointSet,
     collect_states,
@@ -15,7 +16,7 @@ from tractable.dynamics import (
     linear_check,
     manifold,
 )
-from tractable.studies.dynamics.dynamics_sentiment import N_LINE, ONE, STEPS, _quietly, spread
+from tractable.studies.dynamics.dynamics_sentiment import N_LINE, ONE, STEPS, spread
 
 if TYPE_CHECKING:
     from tractable.studies.dynamics.dynamics_sentiment import DynamicsSentiment
@@ -33,7 +34,8 @@ def linear_theory(study: DynamicsSentiment, measured: xr.Dataset) -> xr.Dataset:
 
     # The line, and the modes at points spread evenly along it.
     points = PointSet.from_states(cell, torch.as_tensor(measured.point_state.values), kind="slow")
-    line = _quietly(manifold, points, readout=readout)
+    with quiet():  # few or clustered points are ordered by their first component
+        line = manifold(points, readout=readout)
     chosen = spread(line.theta, N_LINE)
     on_line, tangent = points[chosen], line.tangent[chosen]
     modes = on_line.modes(axis=tangent)
@@ -58,20 +60,20 @@ def linear_theory(study: DynamicsSentiment, measured: xr.Dataset) -> xr.Dataset:
     labels = measured.label.values
     undecided = int((on_line.state @ weight + readout.bias[0]).abs().argmin())
     one_step = linear_check(cell, visited, on_line, readout, progress=False)
-    runs = {
-        name: _quietly(
-            linear_check,
-            cell,
-            visited,
-            on_line,
-            readout,
-            mode=name,
-            point=None if name == "switching" else undecided,
-            labels=labels,
-            progress=False,
-        )
-        for name in ROLLOUTS
-    }
+    with quiet():  # an oscillating pair at the undecided point is in the answers
+        runs = {
+            name: linear_check(
+                cell,
+                visited,
+                on_line,
+                readout,
+                mode=name,
+                point=None if name == "switching" else undecided,
+                labels=labels,
+                progress=False,
+            )
+            for name in ROLLOUTS
+        }
     identity = torch.eye(cell.n_state, dtype=torch.complex128)
     errors = np.vstack([one_step.error[None], one_step.baseline_error])
     thin = np.unique(np.linspace(0, errors.shape[1] - 1, 3000).astype(int))

@@ -160,6 +160,7 @@ class DynamicsSentiment(Study):
         import torch
         import xarray as xr
 
+        from tractable.core.checks import quiet
         from tractable.core.seeds import derive, generator
         from tractable.dynamics import collect_states, find_points, sample_starts
         from tractable.dynamics.text import bag_of_words_baseline
@@ -194,7 +195,8 @@ class DynamicsSentiment(Study):
         slow = find_points(
             cell, starts, kind="slow", tau_c=max(median_length / 2, 1.0), readout=weight
         )
-        roots = _quietly(find_points, cell, starts, kind="root", readout=weight)
+        with quiet():  # how many are missing is in the answers
+            roots = find_points(cell, starts, kind="root", readout=weight)
         shown_points = slow[spread(slow.state @ weight, N_SHOWN)]
         words = frequent(train)
         dataset = xr.Dataset(
@@ -640,14 +642,3 @@ def _correlation(one: xr.DataArray, other: xr.DataArray) -> float:
     if first.std() == 0 or second.std() == 0:
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _quietly(function: Any, *arguments: Any, **options: Any) -> Any:
-    """Call without warnings: what they say is in the answers."""
-    import warnings
-
-    from tractable.core.checks import TractableWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TractableWarning)
-        return function(*arguments, **options)
