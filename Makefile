@@ -9,7 +9,7 @@ export MPLBACKEND = Agg
 .PHONY: demo test test-all lint docs bench clean
 
 demo: $(VENV)/base
-	@OMP_NUM_THREADS=2 $(BIN)/tractable run dynamics-sentiment || test $$? -eq 1
+	@$(BIN)/tractable run dynamics-sentiment || test $$? -eq 1
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 -q -m "not slow"
@@ -27,7 +27,7 @@ docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W -q -b html docs build/docs
 
 bench: $(VENV)/test
-	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf build dist docs/gallery docs/reference/generated

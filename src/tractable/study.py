@@ -84,7 +84,7 @@ class Run:
     def checkpoint(self, name: str) -> Path:
         """Return the path of a checkpoint that lasts until the run is finished."""
         path = self.folder / "checkpoints" / f"{name}.safetensors"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def save(self, name: str, arrays: Mapping[str, Any] | Any) -> Path:

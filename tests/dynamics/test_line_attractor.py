@@ -72,6 +72,10 @@ def test_every_number_of_a_line_that_is_known():
     assert report.lifetime[~moving] > 1e9
     assert [s.name for s in report.signatures if not s.measured >= s.at_least] == []
     assert report.verdict[-1] == "6 of 6 signatures of a line attractor hold."
+    assert report.verdict[3] == (
+        "The slowest mode has tau_1 = 999.5 steps (median over points), the second 1.44: "
+        "ratio 693; a median of 1 modes is slower than 50 steps."
+    )
 
 
 def test_readout_across_the_line_and_a_leaky_line_are_told():

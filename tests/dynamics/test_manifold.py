@@ -12,7 +12,7 @@ from tractable.dynamics.embedding import (
     n_clusters,
     nearest_neighbors,
 )
-from tractable.dynamics.manifold import COORDINATES, Manifold, manifold
+from tractable.dynamics.manifold import COORDINATES, Manifold, _curve, manifold
 from tractable.dynamics.modes import decompose
 from tractable.dynamics.point_set import PointSet
 
@@ -241,3 +241,13 @@ def test_embedding_against_scikit_learn(count):
 def test_clusters_are_counted():
     assert n_clusters(np.array([[1], [0], [3], [2], [3]])) == 2
     assert n_clusters(nearest_neighbors(arc(uniform(50)).numpy(), 5)) == 1
+
+
+def test_points_crowded_at_an_end_do_not_turn_the_tangent():
+    """An embedding may give an eighth of the points, spread along the line, nearly one theta."""
+    s = np.concatenate([np.linspace(-1.2, -1, 60), np.linspace(-1, 1, 420)])
+    theta = np.concatenate([np.linspace(-1, -0.9999, 60), np.linspace(-0.999, 1, 420)])
+    state = np.outer(s, Q[0]) + 0.001 * random(480, N, seed=6).numpy()
+    _, tangents, length = _curve(theta, state)
+    assert (tangents @ Q[0].numpy()).min() > 0.99
+    assert length == pytest.approx(2.1, abs=0.1)

@@ -210,7 +210,7 @@ def input_effects(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), section 4.4.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 4.
 
     Examples
     --------

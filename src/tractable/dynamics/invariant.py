@@ -65,7 +65,7 @@ def block_basis(J: np.ndarray, *, max_condition: float = 1e8) -> BlockBasis:
 
     References
     ----------
-    Bavely and Stewart 1979, doi:10.1137/0716028. Golub and Van Loan, Matrix Computations, 7.6.
+    Bavely and Stewart 1979, doi:10.1137/0716028.
 
     Examples
     --------

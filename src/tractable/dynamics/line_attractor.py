@@ -254,7 +254,8 @@ def line_attractor_report(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), sections 4.1 to 4.4 and figures 2 to 4.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720,
+    figures 2 to 4 and section 4.2.
 
     Examples
     --------

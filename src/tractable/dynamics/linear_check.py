@@ -262,7 +262,7 @@ def linear_check(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), section 4.5 and figure 5.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 5.
 
     Examples
     --------

@@ -304,7 +304,7 @@ def bag_of_words(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), sections 4.3 to 4.5.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 4.
 
     Examples
     --------

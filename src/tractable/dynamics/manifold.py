@@ -168,7 +168,8 @@ def manifold(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), section 4.2. Roweis and Saul 2000, doi:10.1126/science.290.5500.2323.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720,
+    figure 2c. Roweis and Saul 2000, doi:10.1126/science.290.5500.2323.
 
     Examples
     --------
@@ -327,7 +328,9 @@ def _curve(theta: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray
     n_knots = min(8, len(x) // 15)
     trials = [(3, n_knots), (3, 0), (1, 0)] if len(x) >= MIN_POINTS else [(1, 0)]
     for degree, count in trials:
-        inner = np.quantile(x, np.arange(1, count + 1) / (count + 1))
+        level = np.arange(1, count + 1) / (count + 1)
+        # an embedding crowds points at the ends: quantiles alone would put several knots there
+        inner = 0.5 * (np.quantile(x, level) + 2 * level - 1)
         knots = np.concatenate([[-1.0] * (degree + 1), inner, [1.0] * (degree + 1)])
         try:
             spline = make_lsq_spline(x, y, knots, degree)

@@ -235,7 +235,7 @@ def eigenvalues(J: Tensor, *, continuous: bool = False) -> Tensor:
 
     References
     ----------
-    MWGGS (Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720), section 4.3.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 3.
 
     Examples
     --------
@@ -301,7 +301,7 @@ def decompose(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), section 4.3 and appendix B.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 3.
 
     Examples
     --------

@@ -68,7 +68,7 @@ def transient_gain(J: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
 
     References
     ----------
-    Trefethen and Embree 2005, Spectra and Pseudospectra, section 14.
+    Trefethen, Trefethen, Reddy, Driscoll 1993, doi:10.1126/science.261.5121.578.
 
     Examples
     --------

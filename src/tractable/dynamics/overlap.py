@@ -50,7 +50,7 @@ def null_overlap(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), figure 4.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720, figure 4.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def linear_readout(
 
     References
     ----------
-    MWGGS (arXiv:1906.10720), section 2.
+    MWGGS: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720.
 
     Examples
     --------
