@@ -53,8 +53,8 @@ def newton_step(options: argparse.Namespace) -> Row:
     state = torch.randn(256, 256, dtype=torch.float64).tanh()
     x = torch.zeros(256, 8, dtype=torch.float64)
     J = cell.recurrent_jacobian(state, x)
-    from tractable.dynamics.search import Search
-    from tractable.dynamics.solvers import newton
+    from tractable.dynamics.points.search import Search
+    from tractable.dynamics.points.solvers import newton
 
     def one() -> None:
         search = Search(cell, state.clone(), x, tol=1e-30, tol_grad=1e-6, max_bytes=2**30)

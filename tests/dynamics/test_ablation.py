@@ -7,7 +7,7 @@ from torch import nn
 
 from tractable.dynamics.ablation import Ablation, ablate, ablate_modes
 from tractable.dynamics.cells import as_cell
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.states import collect_states
 
 H, D, P, B, T = 14, 3, 6, 10, 9

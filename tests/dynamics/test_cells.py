@@ -12,12 +12,12 @@ from torch.func import jvp
 
 from tractable.core.seeds import generator, seeded
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.gated_maps import GRUMap, UGRNNMap
-from tractable.dynamics.lstm_map import LSTMMap
-from tractable.dynamics.own_map import OwnMap
-from tractable.dynamics.rate_maps import RateMap, VanillaMap
+from tractable.dynamics.cells.gated_maps import GRUMap, UGRNNMap
+from tractable.dynamics.cells.lstm_map import LSTMMap
+from tractable.dynamics.cells.own_map import OwnMap
+from tractable.dynamics.cells.rate_maps import RateMap, VanillaMap
+from tractable.dynamics.cells.stacked_map import StackedMap
 from tractable.dynamics.recurrent import UGRNN, RateNetwork, SequenceClassifier, UGRNNCell
-from tractable.dynamics.stacked_map import StackedMap
 
 F64 = torch.float64
 

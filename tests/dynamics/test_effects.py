@@ -8,7 +8,7 @@ from torch import nn
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.effects import InputEffects, input_effects
 from tractable.dynamics.modes import decompose
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.readout import linear_readout
 
 P, H, D, V = 5, 12, 3, 7

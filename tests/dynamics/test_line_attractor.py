@@ -12,7 +12,7 @@ from tractable.dynamics.cells import as_cell
 from tractable.dynamics.line_attractor import LineAttractor, line_attractor_report
 from tractable.dynamics.manifold import manifold
 from tractable.dynamics.overlap import chance, null_overlap, plane_overlap
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.states import Trajectory, collect_states
 
 N, D = 24, 4

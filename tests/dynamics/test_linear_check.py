@@ -11,7 +11,7 @@ from tractable.dynamics.cells import as_cell
 from tractable.dynamics.expansion import expand, middle_point, nearest_point
 from tractable.dynamics.linear_check import BASELINES, CHECKS, LinearCheck, linear_check
 from tractable.dynamics.linear_models import bag_of_words, mode_model
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.states import Trajectory, collect_states
 
 B, T, H, D, P = 20, 15, 16, 3, 9

@@ -14,7 +14,7 @@ from tractable.dynamics.embedding import (
 )
 from tractable.dynamics.manifold import COORDINATES, Manifold, _curve, manifold
 from tractable.dynamics.modes import decompose
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 
 N = 30
 

@@ -12,7 +12,7 @@ from torch import nn
 from tractable.core.checks import TractableWarning
 from tractable.core.seeds import generator, seeded
 from tractable.dynamics.cells import as_cell
-from tractable.dynamics.nested import count, flatten, unflatten
+from tractable.dynamics.cells.nested import count, flatten, unflatten
 
 F64 = torch.float64
 
@@ -284,7 +284,7 @@ def test_wide_cells_are_differentiated_in_chunks(monkeypatch):
     cell = as_cell(lambda h, x: torch.tanh(h @ W.T + x), n_state=8, n_input=8)
     state, x = randn(30, 8), randn(30, 8)
     whole = cell.jacobians(state, x)
-    monkeypatch.setattr("tractable.dynamics.own_map.JACOBIAN_BYTES", 8 * 8 * 16 * 8 * 4)
+    monkeypatch.setattr("tractable.dynamics.cells.own_map.JACOBIAN_BYTES", 8 * 8 * 16 * 8 * 4)
     for one, other in zip(cell.jacobians(state, x), whole, strict=True):
         assert (one - other).abs().max() <= 1e-12
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tractable.core.checks import TractableWarning
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.point_set import KINDS
 from tractable.dynamics.points import PointSet, find_points
-from tractable.dynamics.selection import (
+from tractable.dynamics.points.point_set import KINDS
+from tractable.dynamics.points.selection import (
     distance_limit,
     duplicate_radius,
     first_component,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.point_set import KINDS
 from tractable.dynamics.points import METHODS, PointSet, Rejected, find_points
+from tractable.dynamics.points.point_set import KINDS
 
 F64 = torch.float64
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tractable.dynamics.krylov import gmres, krylov
-from tractable.dynamics.search import (
+from tractable.dynamics.points.krylov import gmres, krylov
+from tractable.dynamics.points.search import (
     ACTIVE,
     BELOW_TOL,
     MINIMUM,
@@ -19,8 +19,15 @@ from tractable.dynamics.search import (
     WALL,
     Search,
 )
-from tractable.dynamics.slow_solvers import chord, damped, fast_part, k_means
-from tractable.dynamics.solvers import damped_inverse_step, line_search, lm, newton, polish, relax
+from tractable.dynamics.points.slow_solvers import chord, damped, fast_part, k_means
+from tractable.dynamics.points.solvers import (
+    damped_inverse_step,
+    line_search,
+    lm,
+    newton,
+    polish,
+    relax,
+)
 
 F64 = torch.float64
 

@@ -13,9 +13,9 @@ from torch.func import jacrev, vmap
 
 from tractable.core.seeds import generator, seeded
 from tractable.dynamics.cells import as_cell
-from tractable.dynamics.gated_maps import GRUMap, UGRNNMap
-from tractable.dynamics.lstm_map import LSTMMap
-from tractable.dynamics.rate_maps import NONLINEARITIES, RateMap, VanillaMap
+from tractable.dynamics.cells.gated_maps import GRUMap, UGRNNMap
+from tractable.dynamics.cells.lstm_map import LSTMMap
+from tractable.dynamics.cells.rate_maps import NONLINEARITIES, RateMap, VanillaMap
 from tractable.dynamics.recurrent import UGRNN, RateNetwork, UGRNNCell
 
 B, D = 5, 4

@@ -20,7 +20,7 @@ from tractable.dynamics.linear_models import Steps, mode_model
 from tractable.dynamics.manifold import manifold
 from tractable.dynamics.modes import decompose, eigenvalues
 from tractable.dynamics.overlap import null_overlap
-from tractable.dynamics.point_set import PointSet
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.states import collect_states
 
 

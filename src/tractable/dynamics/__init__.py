@@ -4,17 +4,17 @@ Source: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.107
 """
 
 from tractable.dynamics.cells import Cell, as_cell
+from tractable.dynamics.cells.gated_maps import GRUMap, UGRNNMap
+from tractable.dynamics.cells.lstm_map import LSTMMap
+from tractable.dynamics.cells.rate_maps import RateMap, VanillaMap
+from tractable.dynamics.cells.stacked_map import StackedMap
 from tractable.dynamics.effects import InputEffects, input_effects
-from tractable.dynamics.gated_maps import GRUMap, UGRNNMap
 from tractable.dynamics.linear_check import LinearCheck, linear_check
-from tractable.dynamics.lstm_map import LSTMMap
 from tractable.dynamics.manifold import Manifold, manifold
 from tractable.dynamics.modes import Modes, decompose, eigenvalues
-from tractable.dynamics.point_set import PointSet
 from tractable.dynamics.points import find_points
-from tractable.dynamics.rate_maps import RateMap, VanillaMap
+from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.recurrent import UGRNN, RateNetwork, SequenceClassifier, UGRNNCell
-from tractable.dynamics.stacked_map import StackedMap
 from tractable.dynamics.states import Trajectory, collect_states, sample_starts
 
 __all__ = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tractable.dynamics.modes import Modes
-    from tractable.dynamics.point_set import PointSet
+    from tractable.dynamics.points.point_set import PointSet
 
 __all__ = ["InputEffects", "input_effects"]
 

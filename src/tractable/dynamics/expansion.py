@@ -10,7 +10,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from tractable.dynamics.cells import Cell
-    from tractable.dynamics.point_set import PointSet
+    from tractable.dynamics.points.point_set import PointSet
 
 __all__ = ["Expansion", "expand", "middle_point", "nearest_point"]
 

@@ -25,7 +25,7 @@ from tractable.dynamics.verdict import AT_REST, median_of, sentences, share_of
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tractable.dynamics.point_set import PointSet
+    from tractable.dynamics.points.point_set import PointSet
     from tractable.dynamics.states import Trajectory
 
 __all__ = ["LineAttractor", "Signature", "line_attractor_report"]

@@ -31,7 +31,7 @@ from tractable.dynamics.results import from_dataset, to_dataset
 if TYPE_CHECKING:
     import xarray as xr
 
-    from tractable.dynamics.point_set import PointSet
+    from tractable.dynamics.points.point_set import PointSet
     from tractable.dynamics.states import Trajectory
 
 __all__ = ["BASELINES", "CHECKS", "LinearCheck", "linear_check"]

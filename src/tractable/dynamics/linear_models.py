@@ -17,7 +17,7 @@ from tractable.dynamics.modes import decompose
 from tractable.dynamics.readout import linear_readout
 
 if TYPE_CHECKING:
-    from tractable.dynamics.point_set import PointSet
+    from tractable.dynamics.points.point_set import PointSet
     from tractable.dynamics.states import Trajectory
 
 __all__ = ["BagOfWords", "bag_of_words"]

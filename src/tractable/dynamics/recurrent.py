@@ -11,8 +11,8 @@ from torch.nn.functional import linear
 
 from tractable.core.checks import check_choice, check_range, check_shape
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.gated_maps import UGRNNMap
-from tractable.dynamics.rate_maps import NONLINEARITIES, RateMap
+from tractable.dynamics.cells.gated_maps import UGRNNMap
+from tractable.dynamics.cells.rate_maps import NONLINEARITIES, RateMap
 
 __all__ = ["UGRNN", "RateNetwork", "Readout", "SequenceClassifier", "UGRNNCell"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from tractable.core.seeds import generator, seeded
-from tractable.dynamics.nested import count, flatten, unflatten
+from tractable.dynamics.cells.nested import count, flatten, unflatten
 
 __all__ = ["probe_points", "probe_style"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tractable.dynamics.search import MINIMUM, NON_FINITE, SINGULAR, STALLED, WALL, Search
+from tractable.dynamics.points.search import MINIMUM, NON_FINITE, SINGULAR, STALLED, WALL, Search
 
 __all__ = ["damped_inverse_step", "line_search", "lm", "newton", "polish", "relax"]
 

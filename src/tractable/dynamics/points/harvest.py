@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
-from tractable.dynamics.point_set import PointSet, Rejected, Scan
-from tractable.dynamics.search import (
+from tractable.dynamics.points.point_set import PointSet, Rejected, Scan
+from tractable.dynamics.points.search import (
     ACTIVE,
     BELOW_TOL,
     MINIMUM,
@@ -21,7 +21,7 @@ from tractable.dynamics.search import (
     WALL,
     Search,
 )
-from tractable.dynamics.selection import (
+from tractable.dynamics.points.selection import (
     distance_limit,
     distance_to_starts,
     duplicate_radius,
@@ -33,8 +33,8 @@ from tractable.dynamics.selection import (
     representatives,
     root_facts,
 )
-from tractable.dynamics.slow_solvers import fast_part
-from tractable.dynamics.solvers import polish
+from tractable.dynamics.points.slow_solvers import fast_part
+from tractable.dynamics.points.solvers import polish
 
 __all__ = ["Request", "harvest"]
 

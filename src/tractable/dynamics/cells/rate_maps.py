@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear, softplus
 
 from tractable.core.checks import check_choice, check_range, check_shape
-from tractable.dynamics.assembly import (
+from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
     join,

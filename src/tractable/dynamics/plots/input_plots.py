@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core.checks import check_choice, check_range
-from tractable.dynamics.canvas import (
+from tractable.dynamics.plots.canvas import (
     BLACK,
     BLUE,
     GRAY,

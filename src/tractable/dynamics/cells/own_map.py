@@ -14,9 +14,9 @@ from torch.func import jacfwd, jacrev, vmap
 
 from tractable.core.checks import TractableWarning, check_finite, check_range, check_shape
 from tractable.core.seeds import seeded
-from tractable.dynamics.assembly import check_step
-from tractable.dynamics.nested import count, flatten, lead_shape, unflatten
-from tractable.dynamics.probing import probe_points, probe_style
+from tractable.dynamics.cells.assembly import check_step
+from tractable.dynamics.cells.nested import count, flatten, lead_shape, unflatten
+from tractable.dynamics.cells.probing import probe_points, probe_style
 
 __all__ = ["OwnMap", "own_map"]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tractable.core.checks import check_choice
-from tractable.dynamics.gated_maps import GRUMap
-from tractable.dynamics.lstm_map import LSTMMap
-from tractable.dynamics.own_map import own_map
-from tractable.dynamics.rate_maps import RateMap, VanillaMap
-from tractable.dynamics.stacked_map import StackedMap
+from tractable.dynamics.cells.gated_maps import GRUMap
+from tractable.dynamics.cells.lstm_map import LSTMMap
+from tractable.dynamics.cells.own_map import own_map
+from tractable.dynamics.cells.rate_maps import RateMap, VanillaMap
+from tractable.dynamics.cells.stacked_map import StackedMap
 
 __all__ = ["Cell", "as_cell"]
 

@@ -1,11 +1,4 @@
-"""Pictures of the mechanism of a recurrent network, one function each.
-
-Every function takes plain arrays (NumPy, torch, or the variables of a saved dataset), draws in
-``ax`` or in a new figure, and returns the Matplotlib figure. Theory is a line, measurement a
-marker; hollow markers are growing modes. A new figure carries a caption as its label. In given axes
-the caller's Matplotlib settings hold; draw inside ``with tractable.plot.style():`` to have the
-library's there too.
-"""
+"""The states of a network, its slow points and its readout in one plane."""
 
 from __future__ import annotations
 
@@ -16,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core.checks import check_range
-from tractable.dynamics.canvas import (
+from tractable.dynamics.plots.canvas import (
     BLACK,
     BLUE,
     GRAY,
@@ -35,33 +28,12 @@ from tractable.dynamics.canvas import (
     numbers,
     principal_axes,
 )
-from tractable.dynamics.check_plots import plot_logits, plot_one_step_error, plot_speed_scan
-from tractable.dynamics.input_plots import plot_input_effects, plot_input_plane, plot_valence
-from tractable.dynamics.line_plots import plot_alignment, plot_decay
-from tractable.dynamics.mode_plots import (
-    plot_eigenvalues,
-    plot_spectrum_along,
-    plot_time_constants,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "plot_alignment",
-    "plot_decay",
-    "plot_eigenvalues",
-    "plot_input_effects",
-    "plot_input_plane",
-    "plot_logits",
-    "plot_one_step_error",
-    "plot_spectrum_along",
-    "plot_speed_scan",
-    "plot_state_space",
-    "plot_time_constants",
-    "plot_valence",
-]
+__all__ = ["plot_state_space"]
 
 CLOUD = (ORANGE, SKY, PINK, GRAY)  # states by label: light, behind everything
 LINES = (VERMILLION, BLUE, "#8B2F6B", BLACK)  # trajectories by label: the same hues, darker

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tractable.dynamics.search import Search
-from tractable.dynamics.solvers import damped_inverse_step
+from tractable.dynamics.points.search import Search
+from tractable.dynamics.points.solvers import damped_inverse_step
 
 __all__ = ["chord", "damped", "fast_part", "k_means"]
 

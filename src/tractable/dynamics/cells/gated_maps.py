@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from tractable.core.checks import check_finite, check_shape
-from tractable.dynamics.assembly import (
+from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
     join,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tractable.dynamics.search import STALLED, Search
-from tractable.dynamics.solvers import line_search
+from tractable.dynamics.points.search import STALLED, Search
+from tractable.dynamics.points.solvers import line_search
 
 __all__ = ["gmres", "krylov"]
 

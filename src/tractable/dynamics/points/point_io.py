@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tractable.dynamics.point_set import KINDS, Q_CONVENTIONS, PointSet, Rejected, Scan
+from tractable.dynamics.points.point_set import KINDS, Q_CONVENTIONS, PointSet, Rejected, Scan
 
 if TYPE_CHECKING:
     import xarray as xr

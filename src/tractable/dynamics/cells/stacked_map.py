@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tractable.dynamics.assembly import check_step, join, split
+from tractable.dynamics.cells.assembly import check_step, join, split
 
 if TYPE_CHECKING:
-    from tractable.dynamics.cells import Cell
+    from tractable.dynamics.cells.convert import Cell
 
 __all__ = ["StackedMap"]
 
@@ -40,7 +40,7 @@ class StackedMap:
 
     Examples
     --------
-    >>> from tractable.dynamics.rate_maps import VanillaMap
+    >>> from tractable.dynamics.cells.rate_maps import VanillaMap
     >>> one = torch.ones(1, 1, dtype=torch.float64)
     >>> layer = VanillaMap(3 * one, 0.5 * one, 0 * one[0], nonlinearity="linear")
     >>> StackedMap((layer, layer)).recurrent_jacobian(torch.ones(1, 2).double(), one)

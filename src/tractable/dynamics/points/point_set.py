@@ -14,7 +14,7 @@ from torch import Tensor
 from tractable.core.checks import check_choice, check_finite, check_range, check_shape
 from tractable.dynamics.cells import Cell
 from tractable.dynamics.modes import Modes, decompose, eigenvalues
-from tractable.dynamics.selection import (
+from tractable.dynamics.points.selection import (
     POINT_FIELDS,
     chunks,
     index_sum,
@@ -352,7 +352,7 @@ class PointSet:
 
     def save(self, path: str | Path) -> None:
         """Write the points to one file (NumPy's npz, no pickle), without the cell."""
-        from tractable.dynamics.point_io import save
+        from tractable.dynamics.points.point_io import save
 
         save(self, path)
 
@@ -372,21 +372,21 @@ class PointSet:
         ValueError
             The file is damaged or is no saved point set.
         """
-        from tractable.dynamics.point_io import load
+        from tractable.dynamics.points.point_io import load
 
         points = load(path)
         return points if cell is None else points.with_cell(cell)
 
     def to_dataset(self) -> xr.Dataset:
         """Return an `xarray.Dataset`: dims point, unit, input, start, rejection, tolerance."""
-        from tractable.dynamics.point_io import to_dataset
+        from tractable.dynamics.points.point_io import to_dataset
 
         return to_dataset(self)
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset, cell: Cell | None = None) -> PointSet:
         """Return the points that `to_dataset` wrote; ``cell`` as in `load`."""
-        from tractable.dynamics.point_io import from_dataset
+        from tractable.dynamics.points.point_io import from_dataset
 
         points = from_dataset(dataset)
         return points if cell is None else points.with_cell(cell)

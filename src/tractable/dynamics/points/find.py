@@ -20,19 +20,19 @@ from tractable.core.checks import (
     check_shape,
 )
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.harvest import Request, harvest
-from tractable.dynamics.krylov import krylov
-from tractable.dynamics.point_set import (
+from tractable.dynamics.points.harvest import Request, harvest
+from tractable.dynamics.points.krylov import krylov
+from tractable.dynamics.points.point_set import (
     KINDS,
     Q_CONVENTIONS,
     PointSet,
     Rejected,
     Scan,
 )
-from tractable.dynamics.search import ACTIVE, BELOW_TOL, NON_FINITE, Search, Watch
-from tractable.dynamics.selection import q_factor
-from tractable.dynamics.slow_solvers import chord, damped
-from tractable.dynamics.solvers import lm, newton, relax
+from tractable.dynamics.points.search import ACTIVE, BELOW_TOL, NON_FINITE, Search, Watch
+from tractable.dynamics.points.selection import q_factor
+from tractable.dynamics.points.slow_solvers import chord, damped
+from tractable.dynamics.points.solvers import lm, newton, relax
 
 __all__ = ["PointSet", "Rejected", "Scan", "find_points"]
 
