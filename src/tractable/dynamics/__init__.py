@@ -3,45 +3,61 @@
 Source: Maheswaranathan, Williams, Golub, Ganguli, Sussillo 2019, arXiv:1906.10720.
 """
 
+from tractable.dynamics.ablation import Ablation, ablate, ablate_modes
 from tractable.dynamics.cells import Cell, as_cell
 from tractable.dynamics.cells.gated_maps import GRUMap, UGRNNMap
 from tractable.dynamics.cells.lstm_map import LSTMMap
 from tractable.dynamics.cells.rate_maps import RateMap, VanillaMap
 from tractable.dynamics.cells.stacked_map import StackedMap
+from tractable.dynamics.dimension import participation_ratio
 from tractable.dynamics.effects import InputEffects, input_effects
+from tractable.dynamics.line_attractor import LineAttractor, line_attractor_report
 from tractable.dynamics.linear_check import LinearCheck, linear_check
 from tractable.dynamics.manifold import Manifold, manifold
 from tractable.dynamics.modes import Modes, decompose, eigenvalues
-from tractable.dynamics.points import find_points
-from tractable.dynamics.points.point_set import PointSet
+from tractable.dynamics.normality import henrici, transient_gain
+from tractable.dynamics.overlap import NullOverlap, null_overlap
+from tractable.dynamics.points import PointSet, Rejected, Scan, find_points
 from tractable.dynamics.recurrent import UGRNN, RateNetwork, SequenceClassifier, UGRNNCell
 from tractable.dynamics.states import Trajectory, collect_states, sample_starts
 
 __all__ = [
     "UGRNN",
+    "Ablation",
     "Cell",
     "GRUMap",
     "InputEffects",
     "LSTMMap",
+    "LineAttractor",
     "LinearCheck",
     "Manifold",
     "Modes",
+    "NullOverlap",
     "PointSet",
     "RateMap",
     "RateNetwork",
+    "Rejected",
+    "Scan",
     "SequenceClassifier",
     "StackedMap",
     "Trajectory",
     "UGRNNCell",
     "UGRNNMap",
     "VanillaMap",
+    "ablate",
+    "ablate_modes",
     "as_cell",
     "collect_states",
     "decompose",
     "eigenvalues",
     "find_points",
+    "henrici",
     "input_effects",
+    "line_attractor_report",
     "linear_check",
     "manifold",
+    "null_overlap",
+    "participation_ratio",
     "sample_starts",
+    "transient_gain",
 ]

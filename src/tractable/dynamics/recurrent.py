@@ -264,6 +264,9 @@ class SequenceClassifier(nn.Module):
         "lstm": added to the initial bias of the forget gates; positive: longer memory.
     gate_bias : float
         "ugrnn": added to the gate.
+    embedding_scale : float
+        Standard deviation of the initial word vectors, > 0. With 1, torch's default, the network
+        stores each word in directions of its own instead of integrating one valence.
 
     Examples
     --------
@@ -286,8 +289,10 @@ class SequenceClassifier(nn.Module):
         word_dropout: float = 0.0,
         forget_bias: float = 2.0,
         gate_bias: float = 1.0,
+        embedding_scale: float = 0.1,
     ) -> None:
         super().__init__()
+        check_range("embedding_scale", embedding_scale, 0.0, open_low=True)
         check_range("n_tokens", n_tokens, 2)
         check_range("n_classes", n_classes, 1)
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
@@ -296,6 +301,8 @@ class SequenceClassifier(nn.Module):
         self.n_tokens, self.n_classes, self.architecture = n_tokens, n_classes, architecture
         self.word_dropout = word_dropout
         self.embedding = nn.Embedding(n_tokens, n_embedding, padding_idx=0)
+        with torch.no_grad():
+            self.embedding.weight.mul_(embedding_scale)
         self.dropout = nn.Dropout(dropout)
         self.recurrent: nn.Module
         if architecture == "ugrnn":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 N_LINE = 48  # points along the line at which modes are computed
 N_SHOWN = 7  # points along the line at which the network is perturbed
 N_STATES = 3000  # visited states kept for the pictures
+FINAL_RATE = 0.05  # of the learning rate, reached by a cosine: the last epochs are quiet
 N_LAGS = 40  # steps over which a perturbation is followed
 MIN_COUNT = 5  # occurrences of a word whose effect is compared
 ONE = {"units": "1"}
@@ -112,7 +113,7 @@ class DynamicsSentiment(Study):
     batch_size: Annotated[int, Range(1, 4096, log=True)] = 32
     """Texts of a training step."""
     learning_rate: Annotated[float, Range(1e-6, 1.0, log=True)] = 3e-3
-    """Of AdamW."""
+    """Of AdamW, at the start; it falls to a twentieth."""
     weight_decay: Annotated[float | None, Range(0.0, 100.0)] = None
     """Decoupled weight decay; by default 1 (generated language: 0.5). 0: the overfitted regime."""
     dropout: Annotated[float | None, Range(0.0, 0.95)] = None
@@ -296,7 +297,7 @@ class DynamicsSentiment(Study):
         import torch
 
         from tractable.dynamics.text import trim_padding
-        from tractable.train import fit, minibatches
+        from tractable.train import cosine_decay, fit, minibatches
 
         model = self.build(train, run.seed)
         batches = minibatches(
@@ -318,6 +319,7 @@ class DynamicsSentiment(Study):
                 torch.optim.AdamW, weight_decay=self.regularization["weight_decay"]
             ),
             learning_rate=self.learning_rate,
+            schedule=cosine_decay(steps, FINAL_RATE),
             clip=1.0,
             seed=run.seed,
             device=run.device,
