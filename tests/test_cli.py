@@ -97,6 +97,11 @@ def test_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", TOY, "--flavr", "sweet"], "--flavor"),
         (["run", TOY, "--n", "0"], "n must be >= 1 and <= 100, got 0"),
         (["run", TOY, "--n", "many"], "invalid literal"),
+        (["run", TOY, "--seed", "-1"], "seed must be >= 0"),
+        (["run", TOY, "--threads", "0"], "threads must be >= 1, got 0"),
+        (["run", TOY, "--workers", "-1"], "workers must be >= 0, got -1"),
+        (["run", TOY, "--device", "gpu"], "device must be auto, cpu, or a device"),
+        (["run", TOY, "--out", TOY], "toy_study.py"),
         (["run", TOY, "--from", "nowhere.json"], "cannot read nowhere.json"),
         (["run", TOY, "--from", "x.json", "--preset", "smoke"], "--from excludes --preset"),
         (["run", "nothing.py"], "there is no file nothing.py"),
@@ -175,3 +180,55 @@ def test_an_interrupted_run_ends_in_code_130_and_goes_on(tmp_path: Path) -> None
     os.remove(tmp_path / "counter.stop")
     assert cli("run", TOY, cwd=tmp_path).returncode == 0
     assert len((tmp_path / "counter.txt").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("return xr.concat", "return dict() or xr.concat", None),
+        ('        return xr.concat(run.map(square, points), "x")', "        return {}", "got dict"),
+        ("error, 0.0, atol", "theory.y.values, 0.0, atol", "measured of the check 'squares'"),
+        ('source="Euclid II.4"', 'source=""', "needs a source"),
+        ("    n: Annotated", "    seed: int = 3\n    n: Annotated", "cannot have a field 'seed'"),
+        ("def square", "def square(:\ndef square", "line 17: SyntaxError"),
+        ("import numpy as np", "import nonesuch as np", "No module named 'nonesuch'"),
+    ],
+)
+def test_a_mistake_in_ones_own_study_is_named(
+    old: str, new: str, message: str | None, tmp_path: Path
+) -> None:
+    text = Path(TOY).read_text()
+    assert old in text
+    (tmp_path / "mine.py").write_text(text.replace(old, new, 1))
+    result = cli("run", tmp_path / "mine.py", cwd=tmp_path)
+    assert result.returncode == (0 if message is None else 2), result.stderr
+    assert message is None or message in result.stderr
+
+
+def test_an_error_is_said_once(tmp_path: Path) -> None:
+    result = cli("run", TOY, "--device", "gpu", cwd=tmp_path)
+    assert result.stderr.count("device must be") == 1
+
+
+def test_a_figure_that_fails_comes_after_the_answers(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(Path(TOY).read_text().replace("plot.new()", "1 / 0"))
+    result = cli("run", tmp_path / "mine.py", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "The last of 4 squares" in result.stdout
+    assert f"{tmp_path / 'mine.py'}, line" in result.stderr
+
+
+def test_a_damaged_run_is_named(tmp_path: Path) -> None:
+    cli("run", TOY, cwd=tmp_path)
+    folder = next(tmp_path.glob("runs/toy/*"))
+    (folder / "result.nc").write_bytes(b"cut")
+    result = cli("report", folder, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "result.nc is missing or damaged" in result.stderr
+
+
+def test_data_lists_every_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data"]) == 0
+    printed = capsys.readouterr().out
+    assert "sll: 3,000 sentences" in printed
+    assert "Listing(" not in printed

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tractable import data
-from tractable.data.catalog import DATA_SETS, Remote
+from tractable.data.catalog import ALIASES, DATA_SETS, Remote
 
 SLL = {"amazon_cells": "amazon", "imdb": "film", "yelp": "food"}
 
@@ -257,6 +257,7 @@ def read(tmp_path, name: str, content: str | bytes):
         ("a.csv", 'text,stars\n"fine, really",4\nso so,3\nawful,1\n'),
         ("a.jsonl", '{"stars": 5.0, "text": "fine, really"}\n{"stars": 2.0, "text": "awful"}\n'),
         ("a.csv", 'text,label\n"fine, really",3\nawful,-1\n'),
+        ("a.jsonl", '{"Text": "fine, really", "LABEL": 1}\n{"label": 0, "text": "awful"}\n'),
     ],
 )
 def test_tables_are_understood(tmp_path, name, content):
@@ -277,7 +278,9 @@ def test_tables_are_understood(tmp_path, name, content):
         ("a.tsv", "good\t1\n  \t0\n", r"a.tsv, row 2: the text is empty; delete the row"),
         ("a.tsv", "good\t1\nbad\t\n", r"a.tsv, row 2: the label is missing"),
         ("a.tsv", "good\t1\nfair\t1\nbad\tx\n", r"row 3: the label must be a number, got 'x'"),
-        ("a.tsv", "good\t1\nbad\tnan\nfair\t1\n", r"row 2: the label must be a number, got 'nan'"),
+        ("a.tsv", "good\t1\nbad\tnan\nfair\t1\n", r"a.tsv, row 2: the label is missing"),
+        ("a.csv", "text,label\ngood,1\nbad,NaN\nfair,0\n", r"a.csv, row 3: the label is missing"),
+        ("a.csv", "text,label\ngood,yes\nbad,\nfair,no\n", r"a.csv, row 3: the label is missing"),
         ("a.tsv", "good\t1\nbad\t1\n", r"two classes or more are needed, but all 2 labels are '1'"),
         ("a.csv", "text,label\n", "two classes or more are needed, but it holds no text"),
         ("a.csv", "text,stars\nso so,3\n", "but it holds no text"),
@@ -291,13 +294,39 @@ def test_tables_are_understood(tmp_path, name, content):
         ("a.jsonl", '{"text": "good", "label": 1}\n{bad}\n', "row 2 cannot be read as JSON"),
         ("a.jsonl", '{"text": "good", "label": 1}\n[1]\n', "row 2: one JSON object per line"),
         ("a.jsonl", '{"text": "good", "label": 1}\n{"text": "x"}\n', "row 2: the label is missing"),
+        ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl, row 1: the label is missing"),
+        ("a.jsonl", '{"text": "x", "label": NaN}\n', "a.jsonl, row 1: the label is missing"),
+        ("a.jsonl", '{"text": null, "label": 1}\n', "a.jsonl, row 1: the text is empty"),
+        (
+            "a.jsonl",
+            '{"Words": "x", "label": 1}\n',
+            "row 1: each object needs .*: 'Words', 'label'$",
+        ),
+        ("a.jsonl", "\n{}\n", "row 2: each object needs .*the keys are: none$"),
         ("a.xlsx", "", r"the file type of a.xlsx must be one of '.csv', '.tsv'"),
-        ("a.tsv", "".join(f"t\t{i}\n" for i in range(21)), "21 different labels .*at most 20"),
+        ("a.tsv", "".join(f"t\t{i}\n" for i in range(21)), "21 different labels, .*at most 20"),
     ],
 )
 def test_bad_tables_are_refused_with_file_and_row(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, name, content)
+
+
+@pytest.mark.parametrize("n", [8, 30])
+def test_swapped_columns_are_asked_about(tmp_path, n):
+    rows = "".join(f"This is sentence {i} of a long review,{i % 2}\n" for i in range(n))
+    with pytest.raises(ValueError, match=rf"a.csv: {n} different labels.*swapped\?") as caught:
+        read(tmp_path, "a.csv", "label,text\n" + rows)
+    message = str(caught.value)
+    assert message.count("This is sentence") == 3
+    assert "'This is sentence 0 of a lon...'" in message
+    assert ("at most 20 classes" in message) == (n > 20)
+
+
+def test_long_names_of_few_classes_are_no_sentences(tmp_path):
+    names = ["not at all good", "neither good nor bad", "quite good I think"]
+    texts = read(tmp_path, "a.tsv", "text\tlabel\n" + "".join(f"t\t{name}\n" for name in names))
+    assert set(texts.classes) == {name.lower() for name in names}
 
 
 def test_a_cut_gzip_and_a_missing_file_are_refused(tmp_path):
@@ -307,6 +336,8 @@ def test_a_cut_gzip_and_a_missing_file_are_refused(tmp_path):
         data.read_table(path)
     with pytest.raises(ValueError, match="there is no such file"):
         data.read_table(tmp_path / "b.csv")
+    with pytest.raises(ValueError, match="is a folder"):
+        data.read_table(tmp_path)
 
 
 def test_random_split_is_a_partition_decided_by_the_seed(tmp_path):
@@ -416,23 +447,56 @@ def test_unreachable_data_say_which_file_goes_where(tmp_path):
     assert issubclass(data.DataNotFound, ValueError)
 
 
+def test_own_names_of_data_sets_are_choices(tmp_path, monkeypatch):
+    write_sll(tmp_path / "data" / "sll")
+    folder = tmp_path / "data" / "sst_sentences"
+    folder.mkdir()
+    for part in ("train", "dev", "test"):
+        for kind, n in (("binary", 2), ("fine", 5)):
+            raw = "".join(f"{i % n} sentence {i} .\n" for i in range(10))
+            (folder / f"stsa.{kind}.{part}.gz").write_bytes(gzip.compress(raw.encode()))
+    for name in ("sst_sentences", "sst_fine"):
+        counts = dict.fromkeys(("train", "dev", "test"), 10)
+        monkeypatch.setitem(DATA_SETS, name, replace(DATA_SETS[name], counts=counts))
+    monkeypatch.chdir(tmp_path / "data")  # a folder of the same name is not meant
+    assert data.resolve("sll") == data.resolve("uci")
+    assert data.resolve("sst_sentences") == data.resolve("sst")
+    assert len(data.resolve("sst_sentences").load().classes) == 2
+    assert len(data.resolve("sst_fine").load().classes) == 5
+    readable = {name for name, data_set in DATA_SETS.items() if data_set.reader}
+    assert readable == set(ALIASES)
+
+
 def test_choices_and_paths(tmp_path):
     write_sll(tmp_path / "data" / "sll")
     uci = data.resolve("uci")
     assert uci.files == data.files("sll")
     assert data.resolve("auto").files == uci.files
     mine = tmp_path / "mine.tsv"
-    mine.write_text("good\t1\nbad\t0\n")
+    mine.write_text("good\t1\nbad\t0\n" * 10)
     for resolved in (
         data.resolve(str(mine)),
         data.resolve("path", path=mine),
         data.resolve("auto", path=mine),
     ):
         assert (resolved.choice, resolved.files) == ("path", (mine,))
-        assert resolved.load().texts == ("good", "bad")
+        assert resolved.load().texts == ("good", "bad") * 10
+    few = tmp_path / "few.tsv"
+    few.write_text("good\t1\nbad\t0\n" * 9 + "good\t1\n")
+    with pytest.raises(
+        ValueError, match=r"few.tsv holds 19 texts; at least 20 are needed to train"
+    ):
+        data.resolve(str(few)).load()
     assert data.resolve("synthetic").files == ()
     with pytest.raises(ValueError, match="did you mean 'uci'"):
         data.resolve("uic")
+    with pytest.raises(ValueError, match="unless it is the path of a file") as caught:
+        data.resolve("mnist")
+    assert "'path'" not in str(caught.value)
+    assert "'sll'" in str(caught.value)
+    for folder in (".", str(tmp_path)):
+        with pytest.raises(ValueError, match="got the folder"):
+            data.resolve(folder)
     with pytest.raises(data.DataNotFound, match="no such file"):
         data.resolve("nowhere.csv")
     with pytest.raises(ValueError, match="no path is given"):

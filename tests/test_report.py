@@ -313,11 +313,11 @@ def test_the_numbers_of_a_column_share_their_decimals(column: list[Any], texts: 
 @pytest.mark.parametrize(
     ("check", "measured", "expected"),
     [
-        (Check("x", 0.95750402, 0.957504, atol=1e-9), "0.95750402", "0.957504"),
-        (Check("x", 0.95750402, 0.957504, atol=1e-6), "0.9575", "0.9575"),
-        (Check("x", 1.00004, 1.0, kind="at_most"), "1.00004", "1"),
-        (Check("x", 1.0000000000000002, 1.0), "1.0000000000000002", "1"),
-        (Check("x", float("nan"), 1.0), "nan", "1"),
+        (Check("x", 0.95750402, 0.957504, source="s", atol=1e-9), "0.95750402", "0.957504"),
+        (Check("x", 0.95750402, 0.957504, source="s", atol=1e-6), "0.9575", "0.9575"),
+        (Check("x", 1.00004, 1.0, source="s", kind="at_most"), "1.00004", "1"),
+        (Check("x", 1.0000000000000002, 1.0, source="s"), "1.0000000000000002", "1"),
+        (Check("x", float("nan"), 1.0, source="s"), "nan", "1"),
     ],
 )
 def test_the_printed_numbers_give_the_verdict(check: Check, measured: str, expected: str) -> None:
@@ -335,7 +335,7 @@ def test_the_printed_numbers_give_the_verdict(check: Check, measured: str, expec
     ],
 )
 def test_tolerances(tolerance: dict[str, Any], text: str) -> None:
-    assert report._tolerance(Check("x", 1.0, 1.0, **tolerance)) == text
+    assert report._tolerance(Check("x", 1.0, 1.0, source="s", **tolerance)) == text
 
 
 # --- runs that are not there -----------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_parameters_survive_json() -> None:
     ],
 )
 def test_checks_hold_within_their_tolerance(kind: str, measured: float, holds: bool) -> None:
-    check = Check("x", measured, 1.0, atol=0.1, rtol=0.02 + 1e-12, kind=kind)  # type: ignore[arg-type]
+    check = Check("x", measured, 1.0, source="none", atol=0.1, rtol=0.02 + 1e-12, kind=kind)  # type: ignore[arg-type]
     assert check.holds is holds
 
 

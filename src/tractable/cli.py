@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         if _is_bad_input(error):
             return _fail(str(error))
         traceback.print_exc()
-        _complain(f"internal error: {type(error).__name__}: {error}")
+        _complain(f"{_whose(error)}: {type(error).__name__}: {error}")
         return INTERNAL_ERROR
 
 
@@ -109,12 +109,12 @@ def _run(words: list[str]) -> int:
             workers=flags.workers,
             threads=flags.threads,
         )
+    _show(result)
     page = result.folder / "report.html"
     if not page.exists():
         from tractable import report
 
         page = report.write(result, figures=flags.figures)
-    _show(result)
     print(f"\n{'found finished' if cached else 'finished'}: {result.summary()}\n{page}")
     return OK if result.holds else CHECK_FAILED
 
@@ -158,6 +158,7 @@ def _value(words: list[str], flag: str) -> str | None:
 
 
 def _read_parameters(path: Path, cls: type[Study]) -> tuple[dict[str, Any], int]:
+    path = path / "params.json" if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -168,12 +169,16 @@ def _read_parameters(path: Path, cls: type[Study]) -> tuple[dict[str, Any], int]
         return record, 0
     if record.get("study", cls.name()) != cls.name():
         raise ValueError(f"--from: {path} is of the study {record['study']!r}, not {cls.name()!r}")
-    return record["parameters"], int(record.get("seed", 0))
+    parameters, seed = record["parameters"], record.get("seed", 0)
+    if not isinstance(parameters, dict) or not isinstance(seed, int):
+        raise ValueError(f"--from: {path} must hold parameters by name and an integer seed")
+    return parameters, seed
 
 
 def _dry_run(study: Study, flags: Any) -> int:
     from tractable.study import Run
 
+    study.identity(flags.seed)  # refuses a seed out of range
     with tempfile.TemporaryDirectory() as folder:
         cost = study.cost(Run(flags.seed, Path(folder), flags.device, show_progress=False))
     print(f"{study.name()}: {cost}")
@@ -194,7 +199,11 @@ def _data(words: list[str]) -> int:
 
     if words:
         return _fail(f"data takes no arguments, got {' '.join(words)}")
-    print(listing())
+    for row in listing():
+        print(f"{row.name}: {row.description}")
+        print(f"  license  {row.license}")
+        size = f" ({row.size / 2**20:.1f} MiB)" if row.size else ""
+        print(f"  here     {row.folder}{size}" if row.folder else f"  get it   {row.advice}")
     return OK
 
 
@@ -236,6 +245,7 @@ def _log_on_terminal() -> Iterator[None]:
     log = logging.getLogger("tractable")
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+    handler.addFilter(lambda record: not getattr(record, "file_only", False))
     log.addHandler(handler)
     try:
         yield
@@ -252,6 +262,21 @@ def _fail(message: str) -> int:
     return BAD_INPUT
 
 
+def _whose(error: BaseException) -> str:
+    """Say where a defect stands: in a user's own file, or in this library."""
+    ours = str(Path(tractable.__file__).parent)
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+            if "site-packages" in frame.filename or frame.filename.startswith(sys.prefix):
+                continue
+            if frame.filename.startswith(ours) or not frame.filename.endswith(".py"):
+                break
+            return f"{frame.filename}, line {frame.lineno}"
+        cause = cause.__cause__
+    return "internal error"
+
+
 def _is_bad_input(error: BaseException) -> bool:
     """Tell a user's mistake from a defect: an error that this library raised on purpose.
 
@@ -259,7 +284,7 @@ def _is_bad_input(error: BaseException) -> bool:
     """
     from tractable.core.folder import Locked
 
-    if isinstance(error, Locked | FileNotFoundError | PermissionError | IsADirectoryError):
+    if isinstance(error, Locked | OSError):  # no such file, no room, no permission
         return True
     if not isinstance(error, ValueError | TypeError | ImportError | RuntimeError):
         return False

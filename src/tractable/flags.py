@@ -21,14 +21,14 @@ class RunFlags(Generic[S]):
     study: Annotated[S, tyro.conf.arg(name="")]
     preset: str = "default"
     """Set of parameters to start from (see above); flags override it."""
-    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Repeat the run of this params.json; flags override it; excludes --preset."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="PATH")] = None
+    """Repeat the run of this params.json or run folder; flags override it; excludes --preset."""
     seed: int = 0
-    """Decides everything random."""
+    """Decides everything random; at least 0."""
     device: str = "auto"
     """auto (CUDA when present), cpu, cuda, cuda:1."""
-    threads: int | None = None
-    """Threads of torch."""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Threads of torch; at least 1."""
     workers: int = 0
     """Processes for the points of an inner grid; 0: this process."""
     out: Path = Path("runs")

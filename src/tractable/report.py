@@ -10,7 +10,6 @@ import base64
 import contextlib
 import io
 import itertools
-import json
 import math
 import re
 import shlex
@@ -27,7 +26,7 @@ from tractable.core.checks import check_choice
 from tractable.core.claims import Check
 from tractable.core.fields import field_docs
 from tractable.plot import style
-from tractable.result import Result
+from tractable.result import Result, read_json
 from tractable.studies import find
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def open_run(folder: str | Path) -> Result:
         path = path.parent
     if not (path / "checks.json").is_file():
         raise ValueError(f"{path} does not hold a finished run: {_whereabouts(path)}")
-    record = json.loads((path / "params.json").read_text(encoding="utf-8"))
+    record = read_json(path / "params.json")
     name = record.get("study_file") or record["study"]
     try:
         study = find(name).from_parameters(record["parameters"])
@@ -200,6 +199,7 @@ def _parameters(study: Study) -> list[tuple[str, str, str]]:
 
 def _pictures(result: Result, suffix: str) -> list[_Picture]:
     study = result.study
+    _ = result.theory, result.measured  # a missing file is not the fault of the figures
     with _named(f"{type(study).__name__}.figures() fails", result), style():
         figures = result.figures
     pictures = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tractable.study import Study
 
-__all__ = ["Result"]
+__all__ = ["Result", "read_json"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,7 @@ class Result:
             When the folder does not hold a finished run.
         """
         path = Path(folder)
-        try:
-            checks = json.loads((path / "checks.json").read_text())
-            answers = json.loads((path / "answers.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} does not hold a finished run: {error}") from error
+        checks, answers = (read_json(path / f"{name}.json") for name in ("checks", "answers"))
         return cls(
             study, path, tuple(Check(**c) for c in checks), tuple(read_answer(a) for a in answers)
         )
@@ -50,7 +46,13 @@ class Result:
     def _dataset(self, group: str) -> xr.Dataset:
         import xarray as xr
 
-        return xr.load_dataset(self.folder / "result.nc", group=group, engine="h5netcdf")
+        path = self.folder / "result.nc"
+        try:
+            return xr.load_dataset(path, group=group, engine="h5netcdf")
+        except (OSError, KeyError) as error:
+            raise ValueError(
+                f"{path} is missing or damaged: compute the run again with --force"
+            ) from error
 
     @functools.cached_property
     def theory(self) -> xr.Dataset:
@@ -73,7 +75,7 @@ class Result:
     @functools.cached_property
     def record(self) -> dict[str, Any]:
         """Parameters, seed, files, device, versions and seconds of the run."""
-        return json.loads((self.folder / "params.json").read_text())
+        return read_json(self.folder / "params.json")
 
     @property
     def notes(self) -> list[str]:
@@ -96,3 +98,21 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result of {self.study.name()}: {self.summary()}; {self.folder}>"
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of a run folder.
+
+    Raises
+    ------
+    ValueError
+        It is missing or damaged: the folder holds no finished run.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise ValueError(
+            f"{path.parent} does not hold a finished run: {path.name} {what}; "
+            "compute it again with --force"
+        ) from error

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tractable.core import folder as store
-from tractable.core.checks import check_choice, nearest_names
+from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
 from tractable.core.fields import Range, check_field, field_hints
 from tractable.result import Result
@@ -43,9 +43,14 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Cost", "Paper", "Range", "Result", "Run", "Study", "Table"]
 
 log = logging.getLogger("tractable")
+FILE_ONLY = {"file_only": True}  # the command line says it in its own words
 
 # Fields of a study may not take the names of the runner's flags.
-RESERVED = ("seed", "device", "out", "force", "preset", "from_", "threads", "workers", "dry_run")
+RESERVED = (
+    *("seed", "device", "out", "force", "preset", "from", "from_", "threads", "workers"),
+    *("dry_run", "figures", "study"),
+)
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass
@@ -67,7 +72,15 @@ class Run:
 
         if self.device_name == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device_name)
+        try:
+            device = torch.device(self.device_name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"device must be auto, cpu, or a device that torch finds here, got "
+                f"{self.device_name!r}: {str(error).splitlines()[0]}"
+            ) from error
+        return device
 
     def track(self, work: Iterable[Any], description: str, total: int | None = None) -> Iterator:
         """Iterate with a progress bar (see `tractable.core.progress.track`)."""
@@ -188,6 +201,15 @@ class Study:
 
     # --- what every study has ----------------------------------------------------------------
 
+    def __init_subclass__(cls) -> None:
+        """Refuse fields that would hide a flag of the runner."""
+        super().__init_subclass__()
+        for name in inspect.get_annotations(cls):
+            if name in RESERVED:
+                raise TypeError(
+                    f"{cls.__name__} cannot have a field {name!r}: the command line uses this name"
+                )
+
     def __post_init__(self) -> None:
         """Check every field against its type and Range; a study with rules of its own calls it."""
         for name, hint in self.field_types().items():
@@ -241,6 +263,7 @@ class Study:
 
     def identity(self, seed: int) -> dict[str, Any]:
         """Return all that the result depends on; its hash names the run folder."""
+        check_range("seed", seed, 0, LARGEST_SEED)
         source = _source_file(type(self))
         paths = [*self.files(), *([] if source is None else [source])]
         files = [[path.name, store.hash_file(path)] for path in paths]
@@ -300,6 +323,9 @@ class Study:
         Locked
             Another living process computes the same run.
         """
+        check_range("workers", workers, 0)
+        if threads is not None:
+            check_range("threads", threads, 1)
         final = self.folder(seed=seed, out=out)
         if not force and (final / "checks.json").exists():
             return Result.open(final, self)
@@ -331,20 +357,22 @@ class Study:
 
         started = time.time()
         identity = self.identity(run.seed)
+        log.info("%s on %s, seed %d", self.name(), run.device, run.seed)
         done = run.folder / "measured.nc"
         with seeded(run.seed):
             if done.exists():
                 measured = xr.load_dataset(done, engine="h5netcdf")
             else:
-                log.info("%s: measuring", self.name())
-                measured = self.measure(run)
+                if list((run.folder).glob("points/*.nc")) or list(run.folder.glob("checkpoints/*")):
+                    log.info("%s: going on where it was stopped", self.name())
+                measured = _dataset("measure", self.measure(run))
                 measured.attrs["notes"] = json.dumps(run.notes)
                 temporary = done.with_suffix(".tmp")
                 measured.to_netcdf(temporary, engine="h5netcdf")
                 os.replace(temporary, done)
                 measured = xr.load_dataset(done, engine="h5netcdf")
-            log.info("%s: theory", self.name())
-            theory = self.theory(measured)
+            log.info("%s: measured; computing the theory", self.name())
+            theory = _dataset("theory", self.theory(measured))
             checks = tuple(self.checks(theory, measured))
             answers = tuple(self.answers(theory, measured))
         result = run.folder / "result.nc"
@@ -370,6 +398,14 @@ class Study:
 
 
 # --- helpers ---------------------------------------------------------------------------------
+
+
+def _dataset(method: str, value: Any) -> xr.Dataset:
+    import xarray as xr
+
+    if not isinstance(value, xr.Dataset):
+        raise TypeError(f"{method} must return an xarray.Dataset, got {type(value).__name__}")
+    return value
 
 
 def _tuples(value: Any) -> Any:
@@ -405,13 +441,13 @@ def _logged(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        log.warning("interrupted; the same command goes on from here")
+        log.warning("interrupted; the same command goes on from here", extra=FILE_ONLY)
         raise
     except ValueError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=FILE_ONLY)
         raise
     except Exception:
-        log.exception("stopped by an error")
+        log.exception("stopped by an error", extra=FILE_ONLY)
         raise
     finally:
         log.removeHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -88,6 +89,28 @@ def test_tokens_go_through_the_embedding():
         again = collect_states(net, tokens, [4, 2, 1], embedding=embedding)
         assert torch.equal(again.states, trajectory.states)
     assert not trajectory.inputs.requires_grad
+
+
+def test_arrays_are_taken_like_tensors():
+    # INDEPENDENT: the same values as tensors
+    with seeded(0):
+        layer = nn.GRU(4, 5, batch_first=True).double()
+    x, h0 = randn(6, 9, 4), randn(6, 5, seed=1)
+    wanted = collect_states(layer, x, LENGTHS, h0)
+    array = x.numpy().copy()
+    array.flags.writeable = False
+    for inputs in (x.numpy(), array, array[:, ::-1].copy()[:, ::-1]):
+        found = collect_states(layer, inputs, LENGTHS.numpy().astype(np.int32), h0.numpy())
+        assert torch.equal(found.states, wanted.states)
+        assert torch.equal(found.mask, wanted.mask)
+    embedding = nn.Embedding(7, 4).double()
+    tokens = torch.tensor([[3, 5, 1], [2, 4, 0]])
+    wanted = collect_states(layer, tokens, embedding=embedding)
+    for kind in (np.int64, np.int32, np.uint8, np.uint16):
+        found = collect_states(layer, tokens.numpy().astype(kind), embedding=embedding)
+        assert torch.equal(found.states, wanted.states)
+    with pytest.raises(ValueError, match="inputs must be finite"):
+        collect_states(layer, np.full((2, 3, 4), np.nan))
 
 
 def test_first_state_by_parts():

@@ -63,8 +63,18 @@ class Check:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("equal", "at_most", "at_least", "slope"))
-        object.__setattr__(self, "measured", float(self.measured))
-        object.__setattr__(self, "expected", float(self.expected))
+        if not self.source:
+            raise ValueError(
+                f"the check {self.name!r} needs a source: where its expected value comes from"
+            )
+        for side in ("measured", "expected"):
+            value = getattr(self, side)
+            try:
+                object.__setattr__(self, side, float(value))
+            except (TypeError, ValueError) as error:
+                raise TypeError(
+                    f"{side} of the check {self.name!r} must be one number, got {value!r}"
+                ) from error
 
     @property
     def holds(self) -> bool:
@@ -100,10 +110,10 @@ class Cost:
     """Wall-clock seconds of the whole run here."""
 
     def __str__(self) -> str:
-        return (
-            f"about {self.operations:.2g} operations, {self.memory_bytes / 2**20:.0f} MiB, "
-            f"{self.seconds / 3600:.2g} hours ({self.seconds:.0f} s) on this machine"
-        )
+        seconds, hours = self.seconds, self.seconds / 3600
+        time = f"{hours:.2g} hours" if hours > 1 else f"{max(round(seconds), 1)} s"
+        memory = max(round(self.memory_bytes / 2**20), 1)
+        return f"about {self.operations:.2g} operations, {memory} MiB, {time} on this machine"
 
 
 def plain_answer(answer: str | Table) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import sys
+import traceback
 import types
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ def load_file(path: str | Path) -> types.ModuleType:
     Raises
     ------
     ValueError
-        The file does not exist or is not Python.
+        The file does not exist, is not Python, or stops with an error: which, and in which line.
     """
     file = Path(path).resolve()
     name = f"tractable_file_{file.stem}_{digest(str(file))[:8]}"
@@ -37,9 +38,12 @@ def load_file(path: str | Path) -> types.ModuleType:
         sys.path.append(str(file.parent))
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except Exception as error:
         del sys.modules[name]
-        raise
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+        line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else None)
+        where = f"{path}, line {line}" if line else str(path)
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CHOICES", "DATA_SETS", "DataSet", "Remote"]
+__all__ = ["ALIASES", "CHOICES", "DATA_SETS", "DataSet", "Remote"]
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,13 @@ DATA_SETS: dict[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
 """All named data sets, by name."""
 
 # What a study's field `data` may say, and the data set meant.
-CHOICES = {"uci": "sll", "imdb": "imdb", "sst2": "sst2", "sst": "sst_sentences"}
+CHOICES = {
+    "uci": "sll",
+    "imdb": "imdb",
+    "sst2": "sst2",
+    "sst": "sst_sentences",
+    "sst_fine": "sst_fine",
+}
+
+# The choice that a data set's own name stands for.
+ALIASES = {name: choice for choice, name in CHOICES.items()}

@@ -99,9 +99,9 @@ def read_table(path: str | Path) -> TextData:
     r"""Read a user's own labelled texts from ``.csv``, ``.tsv``, ``.txt`` or ``.json`` (lines).
 
     Columns are found by name: ``text``, ``sentence`` or ``review``, and ``label``, ``sentiment``
-    or ``stars`` (1-2 negative, 4-5 positive, 3 left out). Without such a header there must be two
-    columns, in any order, one of them numeric: the label. ``.tsv`` and ``.txt`` are separated by
-    one TAB; rows end in ``\n`` alone or in ``\r\n``. A name may end in ``.gz``.
+    or ``stars`` (1-2 negative, 4-5 positive, 3 left out); case does not matter. Without such a
+    header there must be two columns, in any order, one of them numeric: the label. ``.tsv`` and
+    ``.txt`` are separated by one TAB; rows end in ``\n`` alone or in ``\r\n``. A name may end in ``.gz``.
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ def read_table(path: str | Path) -> TextData:
     ------
     ValueError
         File, row number and what is allowed, for: an unreadable row, bytes that are not UTF-8,
-        an empty text, a missing label, one class only, more than 20 classes, no such file.
+        an empty text, a missing label (``nan`` or a JSON null, too), one class only, more than 20
+        classes, sentences instead of labels, no such file.
 
     Examples
     --------
@@ -130,6 +131,8 @@ def read_table(path: str | Path) -> TextData:
     (('fine food', 'never again'), [1, 0], ('0', '1'))
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it")
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     check_choice(f"the file type of {path.name}", suffix.lower(), TABLE_SUFFIXES)
     return parse_table(_read_bytes(path), suffix.lower(), str(path))
@@ -151,10 +154,14 @@ def parse_table(raw: bytes, suffix: str, where: str) -> TextData:
         text, value = row[text_column].strip(), row[label_column].strip()
         if not text:
             raise ValueError(f"{where}, row {number}: the text is empty; delete the row")
-        if not value:
-            raise ValueError(f"{where}, row {number}: the label is missing; write it or delete it")
+        if value.lower() in ("", "nan"):
+            raise ValueError(
+                f"{where}, row {number}: the label is missing; write it or delete the row"
+            )
         if (stars or not n_header) and _number(value) is None:
-            raise ValueError(f"{where}, row {number}: the label must be a number, got {value!r}")
+            raise ValueError(
+                f"{where}, row {number}: the label must be a number, got {_short(value)}"
+            )
         texts.append(text)
         values.append(value)
     if stars:
@@ -165,6 +172,7 @@ def parse_table(raw: bytes, suffix: str, where: str) -> TextData:
 
 def _from_values(texts: list[str], values: list[str], where: str) -> TextData:
     """Order the classes by value where all are numbers, else negative before positive."""
+    shown = ", ".join(map(_short, list(dict.fromkeys(values))[:3]))
     numbers = [_number(value) for value in values]
     if all(number is not None for number in numbers):
         values = [f"{number:g}" for number in numbers]
@@ -175,10 +183,16 @@ def _from_values(texts: list[str], values: list[str], where: str) -> TextData:
     if len(classes) < 2:
         found = f"all {len(texts)} labels are {classes[0]!r}" if classes else "it holds no text"
         raise ValueError(f"{where}: two classes or more are needed, but {found}")
-    if len(classes) > MAX_CLASSES:
+    words = float(np.median([len(name.split()) for name in classes]))
+    if len(classes) > MAX_CLASSES or (len(classes) > 3 and words > 3):
+        limit = (
+            f"at most {MAX_CLASSES} classes are allowed"
+            if len(classes) > MAX_CLASSES
+            else "these look like sentences"
+        )
         raise ValueError(
-            f"{where}: {len(classes)} different labels (first {', '.join(classes[:3])}); "
-            f"at most {MAX_CLASSES} classes are allowed: is this the label column?"
+            f"{where}: {len(classes)} different labels, such as {shown}; {limit}: "
+            "are the columns of texts and labels swapped?"
         )
     index = {name: i for i, name in enumerate(classes)}
     labels = np.array([index[value] for value in values], dtype=np.int64)
@@ -240,7 +254,10 @@ def _rows(text: str, suffix: str, where: str) -> list[Row]:
 
 
 def _json_rows(text: str, where: str) -> list[Row]:
-    """Read one JSON object per line into rows under a header; its row number is 0."""
+    """Read one JSON object per line into rows under a header; its row number is 0.
+
+    The case of keys does not matter; null is as good as absent.
+    """
     rows: list[Row] = []
     columns: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -252,11 +269,26 @@ def _json_rows(text: str, where: str) -> list[Row]:
             raise ValueError(f"{where}, row {number} cannot be read as JSON: {error}") from error
         if not isinstance(entry, dict):
             raise ValueError(f"{where}, row {number}: one JSON object per line, got {line[:40]!r}")
+        # of keys that differ by case only, the first counts, as for the columns of a table
+        values = {name.strip().lower(): value for name, value in reversed(entry.items())}
         if not rows:
-            columns = [name for name in entry if name in TEXT_COLUMNS + LABEL_COLUMNS]
+            columns = [name for name in TEXT_COLUMNS + LABEL_COLUMNS if name in values]
+            if not {*TEXT_COLUMNS} & {*columns} or not {*LABEL_COLUMNS} & {*columns}:
+                keys = ", ".join(map(_short, entry)) or "none"
+                raise ValueError(
+                    f"{where}, row {number}: each object needs one of the keys "
+                    f"{', '.join(TEXT_COLUMNS)} and one of {', '.join(LABEL_COLUMNS)}; "
+                    f"the keys are: {keys}"
+                )
             rows.append((0, columns))
-        rows.append((number, [str(entry.get(name, "")) for name in columns]))
+        found = [values.get(name) for name in columns]
+        rows.append((number, ["" if value is None else str(value) for value in found]))
     return rows
+
+
+def _short(text: str, width: int = 30) -> str:
+    """Quote a value for a message, cut where it is long."""
+    return repr(text if len(text) <= width else text[: width - 3] + "...")
 
 
 def _number(text: str) -> float | None:

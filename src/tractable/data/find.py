@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tractable.data.catalog import CHOICES, DATA_SETS, DataSet
+from tractable.data.catalog import ALIASES, CHOICES, DATA_SETS, DataSet
 
 if TYPE_CHECKING:
     from tractable.data.corpora import TextData
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 log = logging.getLogger("tractable")
+
+MIN_TEXTS = 20
 
 
 class DataNotFound(ValueError):
@@ -73,9 +75,21 @@ class Resolved:
     note: str
 
     def load(self) -> TextData:
-        """Read the texts; ``"synthetic"`` has none to read."""
+        """Read the texts; ``"synthetic"`` has none to read.
+
+        Raises
+        ------
+        ValueError
+            The files cannot be read, or a user's table holds fewer than 20 texts.
+        """
         if self.choice == "path":
-            return read_table(self.files[0])
+            data = read_table(self.files[0])
+            if len(data) < MIN_TEXTS:
+                raise ValueError(
+                    f"{self.files[0]} holds {len(data)} texts; "
+                    f"at least {MIN_TEXTS} are needed to train and test"
+                )
+            return data
         if self.choice == "synthetic":
             raise ValueError(
                 "the generated review language has no files; "
@@ -184,8 +198,9 @@ def resolve(
     Parameters
     ----------
     choice : str
-        ``"auto"``, ``"uci"``, ``"imdb"``, ``"sst2"``, ``"sst"``, ``"synthetic"``, ``"path"``, or
-        the path of a table itself (see `read_table`).
+        ``"auto"``, ``"uci"``, ``"imdb"``, ``"sst2"``, ``"sst"``, ``"sst_fine"``, ``"synthetic"``,
+        ``"path"``, or the path of a table itself (see `read_table`). The names in `DATA_SETS` of
+        the same texts are taken, too: ``"sll"`` for ``"uci"``, ``"sst_sentences"`` for ``"sst"``.
     path : str or Path, optional
         The user's table, for ``"path"`` and ``"auto"``.
     download_missing : bool
@@ -203,13 +218,14 @@ def resolve(
     DataNotFound
         The chosen data are not at hand and cannot be downloaded.
     ValueError
-        Unknown choice.
+        Unknown choice, or a folder instead of a file.
 
     Examples
     --------
     >>> resolve("synthetic")
     Resolved(choice='synthetic', files=(), note='Texts: the generated review language.')
     """
+    choice = ALIASES.get(choice, choice)
     if (
         path is None
         and choice not in (*CHOICES, "auto", "synthetic", "path")
@@ -217,6 +233,11 @@ def resolve(
     ):
         choice, path = "path", choice
     if path is not None and choice in ("auto", "path"):
+        if Path(path).is_dir():
+            raise ValueError(
+                f"data must be a file of texts, got the folder {str(path)!r}; "
+                "name a .csv, .tsv, .txt, .json or .jsonl file in it"
+            )
         if not Path(path).is_file():
             raise DataNotFound(f"{path}: there is no such file of texts")
         return Resolved("path", (Path(path),), f"Texts: {path}.")
@@ -228,7 +249,8 @@ def resolve(
         raise ValueError("data is 'path', but no path is given; name a .csv, .tsv or .txt file")
     from tractable.core.checks import check_choice
 
-    check_choice("data", choice, ["auto", *CHOICES, "synthetic", "path"])
+    names = dict.fromkeys(["auto", *CHOICES, *ALIASES, "synthetic"])
+    check_choice("data, unless it is the path of a file,", choice, names)
     data_set = DATA_SETS[CHOICES[choice]]
     if download_missing and _find(data_set) is None and data_set.remotes:
         download(data_set.name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,9 +80,9 @@ class Trajectory:
 @torch.no_grad()
 def collect_states(
     cell: Any,
-    inputs: Tensor,
-    lengths: Tensor | Sequence[int] | None = None,
-    h0: Tensor | tuple[Tensor, ...] | None = None,
+    inputs: Tensor | np.ndarray,
+    lengths: Tensor | np.ndarray | Sequence[int] | None = None,
+    h0: Tensor | np.ndarray | tuple[Tensor, ...] | None = None,
     *,
     embedding: nn.Embedding | Tensor | Callable[[Tensor], Tensor] | None = None,
     progress: bool = True,
@@ -96,12 +97,12 @@ def collect_states(
     ----------
     cell : Cell, or what `as_cell` takes
         The one-step map.
-    inputs : Tensor (B, T, D), or integer tokens (B, T) with ``embedding``
+    inputs : Tensor or array (B, T, D), or integer tokens (B, T) with ``embedding``
         Inputs.
     lengths : (B,) integers, optional
         True lengths, in [0, T]. Default T; for tokens and an ``nn.Embedding`` with a
         ``padding_idx``, up to the last token that is not padding.
-    h0 : Tensor (N,) or (B, N), or tuple of parts, optional
+    h0 : Tensor or array (N,) or (B, N), or tuple of parts, optional
         State before the first input; default 0.
     embedding : nn.Embedding, Tensor (V, D) or callable, optional
         Turns tokens into inputs. Needed for tokens.
@@ -133,6 +134,7 @@ def collect_states(
     True
     """
     cell = as_cell(cell)
+    inputs = _tensor(inputs)
     if not inputs.is_floating_point():
         if lengths is None:
             lengths = _token_lengths(inputs, embedding)
@@ -156,6 +158,16 @@ def collect_states(
     states = states[order.argsort()]
     mask = torch.arange(steps, device=cell.device) < lengths[:, None]
     return Trajectory(states, mask, inputs, initial)
+
+
+def _tensor(values: Any) -> Tensor:
+    """Take a tensor as it is; a copy of an array only where torch cannot share its memory."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":  # torch takes uint8 for a mask
+        array = array.astype(np.int64, copy=False)
+    return torch.as_tensor(np.require(array, requirements=["C", "W"]))
 
 
 def _embedded(tokens: Tensor, embedding: Any) -> Tensor:
@@ -182,7 +194,7 @@ def _token_lengths(tokens: Tensor, embedding: Any) -> Tensor | None:
 def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor:
     if lengths is None:
         return torch.full((batch,), steps)
-    lengths = torch.as_tensor(lengths)
+    lengths = _tensor(lengths)
     check_shape("lengths", lengths.shape, (batch,))
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise TypeError(f"lengths must be integers, got {lengths.dtype}")
@@ -195,7 +207,7 @@ def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor:
 def _initial(cell: Any, h0: Any, batch: int) -> Tensor:
     if h0 is None:
         return torch.zeros(batch, cell.n_state, dtype=cell.dtype, device=cell.device)
-    state = h0 if isinstance(h0, Tensor) else cell.pack(*h0)
+    state = _tensor(h0) if isinstance(h0, Tensor | np.ndarray) else cell.pack(*h0)
     if tuple(state.shape) not in ((cell.n_state,), (batch, cell.n_state)):
         raise ValueError(
             f"h0 must have shape ({cell.n_state},) or ({batch}, {cell.n_state}), "

@@ -24,8 +24,14 @@ def answers(
     """Yield what the network computes, question by question."""
     yield _the_network(study, measured)
     yield _the_points(measured)
-    yield _the_line(theory, measured)
-    yield _the_readout(theory)
+    if measured.sizes["point"] < 2 or not np.isfinite(float(theory.pc_fraction)):
+        yield (
+            "That is one point, and no line: the network has not learned to remember, or too few "
+            "starts were drawn. What follows is the linear theory at that point."
+        )
+    else:
+        yield _the_line(theory)
+        yield _the_readout(theory)
     yield _the_time_constants(theory, measured)
     yield _the_words(theory, measured)
     yield _how_far(theory)
@@ -57,16 +63,17 @@ def _the_points(measured: xr.Dataset) -> str:
         if int(measured.index_sum) in (0, 1)
         else f" (their degrees add up to {int(measured.index_sum):+d}, not +1: some are missing)"
     )
+    least = f", least {float(slowest):.1e}" if n_points > 1 else ""
     return (
         f"At zero input the network has {n_roots} exact fixed point{'s' * (n_roots != 1)}"
-        f"{': ' + roots if n_roots else ''}{missing}. Between them it hardly moves: {n_points} "
-        f"slow points, median speed q = {float(median):.1e}, least {float(slowest):.1e} "
+        f"{': ' + roots if n_roots else ''}{missing}. It hardly moves at {n_points} slow "
+        f"point{'s' * (n_points != 1)}: median speed q = {float(median):.1e}{least} "
         f"(q = half the squared step; divide by {measured.sizes['unit'] / 2:g} for the paper's "
         "convention)."
     )
 
 
-def _the_line(theory: xr.Dataset, measured: xr.Dataset) -> str:
+def _the_line(theory: xr.Dataset) -> str:
     share = float(theory.pc_fraction)
     bent = 1 - float(theory.spline_fraction)
     low, high = float(theory.point_readout.min()), float(theory.point_readout.max())
@@ -82,8 +89,9 @@ def _the_line(theory: xr.Dataset, measured: xr.Dataset) -> str:
 def _the_readout(theory: xr.Dataset) -> str:
     cosine = abs(float(theory.axis_readout))
     n = theory.sizes["unit"]
+    verdict = "looks along" if cosine > float(theory.null_99) else "does not look along"
     return (
-        f"The readout looks along the line: their directions have |cos| = {cosine:.2f}, where "
+        f"The readout {verdict} the line: their directions have |cos| = {cosine:.2f}, where "
         f"chance in {n} dimensions gives {np.sqrt(2 / (np.pi * n)):.2f} on average."
     )
 
