@@ -101,7 +101,8 @@ def read_table(path: str | Path) -> TextData:
     Columns are found by name: ``text``, ``sentence`` or ``review``, and ``label``, ``sentiment``
     or ``stars`` (1-2 negative, 4-5 positive, 3 left out); case does not matter. Without such a
     header there must be two columns, in any order, one of them numeric: the label. ``.tsv`` and
-    ``.txt`` are separated by one TAB; rows end in ``\n`` alone or in ``\r\n``. A name may end in ``.gz``.
+    ``.txt`` are separated by one TAB; rows end in ``\n`` alone or in ``\r\n``. A name may end in
+    ``.gz``.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class DynamicsSentiment(Study):
     }
 
     data: str = "auto"
-    """auto, uci, synthetic, imdb, sst2, sst, or a table of your own (.csv, .tsv, .txt)."""
+    """auto, uci, synthetic, imdb, sst2, sst, or a table of your own (.csv, .tsv, .txt, .json)."""
     cell: Literal["vanilla", "gru", "lstm", "ugrnn"] = "gru"
     """Recurrent architecture."""
     units: Annotated[int, Range(2, 1024, log=True)] = 64
@@ -447,7 +447,7 @@ class DynamicsSentiment(Study):
         from tractable.dynamics import SequenceClassifier
         from tractable.train import time_one_step
 
-        known = "uci" if self.data == "auto" else self.data
+        known = {"auto": "uci", "sll": "uci", "sst_sentences": "sst"}.get(self.data, self.data)
         n_train, length, words = NOMINAL.get(known, NOMINAL["uci"])
         if known not in NOMINAL:
             train, _ = self.documents(run.seed)
