@@ -99,15 +99,16 @@ def flip_flop(units: int = 64, steps: int = 260) -> tuple[torch.nn.GRU, Tensor]:
 def roots_against_adam(net: torch.nn.GRU, starts: Tensor) -> Row:
     """Roots of the flip-flop GRU: seconds until 99 % of the starts have q <= 1e-12.
 
-    The peer is what most tools do: Adam on the summed speed, at most 5,000 steps, its best
-    learning rate of two; it is charged the time to its own best share of starts.
+    The peer is what the tools of the field do: Adam on the mean speed with a learning rate that
+    falls on plateaus, at most 5,000 steps, the best start rate of two; it is charged the time to
+    its own best share of starts.
     """
     cell = as_cell(net).to(dtype=torch.float64)
     started = time.process_time()
     points = find_points(cell, starts, kind="root", progress=False)
     ours = time.process_time() - started
     reached = (points.representative >= 0).double().mean()
-    runs = [adam(cell, starts.double(), rate) for rate in (0.1, 0.01)]
+    runs = [adam(cell, starts.double(), rate) for rate in (1.0, 0.1)]
     best, seconds = max(runs, key=lambda run: (run[0], -run[1]))
     note = f"ours reaches {reached:.1%} ({len(points)} roots), Adam {best:.1%}"
     return Row("roots of a flip-flop GRU 64, 1,024 starts", ours, seconds, ">= 5", note=note)
@@ -118,12 +119,16 @@ def adam(cell: Cell, starts: Tensor, rate: float) -> tuple[float, float]:
     x = torch.zeros(len(starts), cell.n_input, dtype=starts.dtype)
     state = starts.clone().requires_grad_()
     optimizer = torch.optim.Adam([state], lr=rate)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.95, patience=2, min_lr=1e-6
+    )
     started, best, seconds = time.process_time(), 0.0, 0.0
     for step in range(1, 5001):
         optimizer.zero_grad()
         q = 0.5 * (state - cell(state, x)).square().sum(1)
-        q.sum().backward()
+        q.mean().backward()
         optimizer.step()
+        schedule.step(q.mean().item())
         share = float((q <= 1e-12).double().mean()) if step % 100 == 0 else 0.0
         if share > best:
             best, seconds = share, time.process_time() - started
