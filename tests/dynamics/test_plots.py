@@ -20,7 +20,8 @@ from scipy import special
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 
-from tractable.dynamics import canvas, plots
+from tractable.dynamics import plots
+from tractable.dynamics.plots import canvas
 
 N, V = 5, 7
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
 from tractable.dynamics.cells import Cell, as_cell
-from tractable.dynamics.points import METHODS, PointSet, Rejected, find_points
+from tractable.dynamics.points import PointSet, Rejected, find_points
+from tractable.dynamics.points.find import METHODS
 from tractable.dynamics.points.point_set import KINDS
 
 F64 = torch.float64
