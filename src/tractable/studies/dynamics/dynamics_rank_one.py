@@ -86,7 +86,7 @@ class DynamicsRankOne(Study):
         # At the bifurcation itself the root is degenerate and converges only as a cube root.
         clear = np.abs(measured.gain.values - 1) > 0.05
         found, exact = measured.isel(gain=clear), theory.sel(gain=measured.gain[clear])
-        outermost = found.isel(root=found.overlap.argmax("root"))
+        outermost = found.isel(root=found.overlap.fillna(-np.inf).argmax("root"))
         error = float(abs(outermost.overlap - exact.overlap).max())
         yield Check("error of the stored overlap", error, 1e-9, kind="at_most", source=SOLVED)
         error = float(abs(outermost.eigenvalue - exact.eigenvalue).max())
