@@ -108,7 +108,7 @@ def test_every_architecture_runs(cell: str, tmp_path: Path) -> None:
 @pytest.mark.data("sll")
 def test_median_accuracy_on_the_real_sentences(tmp_path: Path) -> None:
     """PUBLISHED-style bar: a regularized GRU reaches 0.80, median of five seeds."""
-    from tractable.studies.dynamics.dynamics_sentiment import accuracy
+    from tractable.studies.dynamics._sentiment_parts import accuracy
 
     study, reached = Sentiment(data="uci"), []
     for seed in range(5):

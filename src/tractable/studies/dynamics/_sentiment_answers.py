@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from tractable.studies.dynamics._sentiment_parts import correlation_of
 from tractable.study import Table
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def _the_time_constants(theory: xr.Dataset, measured: xr.Dataset) -> str:
 def _the_words(theory: xr.Dataset, measured: xr.Dataset) -> str:
     ranked = theory.word_weight.to_series().sort_values()
     down, up = ", ".join(ranked.index[:5]), ", ".join(ranked.index[-5:][::-1])
-    agreement = _correlation(theory.word_effect, measured.word_effect)
-    bag = _correlation(theory.word_weight, measured.coefficient)
+    agreement = correlation_of(theory.word_effect, measured.word_effect)
+    bag = correlation_of(theory.word_weight, measured.coefficient)
     return (
         f"Pushed up most by {up}; down by {down}. The effect of a word predicted from the slowest "
         f"mode alone correlates {agreement:.2f} with what it does to the network itself "
@@ -205,9 +206,3 @@ def _steps(value: Any) -> str:
 
 def _share(value: Any) -> str:
     return f"{float(value):.0%}" if float(value) > 0 else "none of it"
-
-
-def _correlation(one: xr.DataArray, other: xr.DataArray) -> float:
-    from tractable.studies.dynamics.dynamics_sentiment import _correlation
-
-    return _correlation(one, other)

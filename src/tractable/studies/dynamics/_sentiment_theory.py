@@ -16,7 +16,8 @@ from tractable.dynamics import (
     linear_check,
     manifold,
 )
-from tractable.studies.dynamics.dynamics_sentiment import N_LINE, ONE, STEPS, spread
+from tractable.studies.dynamics._sentiment_parts import ONE, STEPS, spread
+from tractable.studies.dynamics.dynamics_sentiment import N_LINE
 
 if TYPE_CHECKING:
     from tractable.studies.dynamics.dynamics_sentiment import DynamicsSentiment

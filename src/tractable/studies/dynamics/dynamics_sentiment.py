@@ -12,6 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from tractable.studies.dynamics._sentiment_parts import (
+    ONE,
+    accuracy,
+    at_most,
+    correlation_of,
+    frequent,
+    loss,
+    n_components,
+    principal_variances,
+    sampled_states,
+    simulate,
+    spread,
+    stored_weights,
+    threshold_scan,
+    unstable_dimensions,
+    word_counts,
+)
 from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 
 if TYPE_CHECKING:
@@ -24,12 +41,7 @@ if TYPE_CHECKING:
 
 N_LINE = 48  # points along the line at which modes are computed
 N_SHOWN = 7  # points along the line at which the network is perturbed
-N_STATES = 3000  # visited states kept for the pictures
 FINAL_RATE = 0.05  # of the learning rate, reached by a cosine: the last epochs are quiet
-N_LAGS = 40  # steps over which a perturbation is followed
-MIN_COUNT = 5  # occurrences of a word whose effect is compared
-ONE = {"units": "1"}
-STEPS = {"units": "steps"}
 
 # (training documents, tokens of a document, words): what --dry-run assumes without reading.
 NOMINAL = {
@@ -210,24 +222,24 @@ class DynamicsSentiment(Study):
                 "n_test": ((), len(test), ONE),
                 "index_sum": ((), roots.index_sum or 0, ONE),
                 "coefficient": ("word", baseline.coefficients[words], ONE),
-                "count": ("word", _counts(train)[words], ONE),
+                "count": ("word", word_counts(train)[words], ONE),
                 "tokens": (("document", "position"), test.tokens[shown], ONE),
                 "length": ("document", test.lengths[shown], {"units": "words"}),
                 "label": ("document", test.labels[shown], ONE),
-                "state_variance": ("unit", _variances(visited.valid), ONE),
-                "untrained_variance": ("unit", _variances(control.valid), ONE),
-                **_sampled_states(visited, test.labels[shown], run.seed),
+                "state_variance": ("unit", principal_variances(visited.valid), ONE),
+                "untrained_variance": ("unit", principal_variances(control.valid), ONE),
+                **sampled_states(visited, test.labels[shown], run.seed),
                 "point_state": (("point", "unit"), slow.state, ONE),
                 "point_q": ("point", slow.q, {"units": "1", "convention": slow.q_convention}),
                 "point_displacement": ("point", slow.displacement, ONE),
                 "root_state": (("root", "unit"), roots.state, ONE),
                 "root_q": ("root", roots.q, ONE),
-                "root_unstable": ("root", _unstable_dimensions(roots), ONE),
+                "root_unstable": ("root", unstable_dimensions(roots), ONE),
                 "root_count": ("root", roots.multiplicity, ONE),
-                **_scanned(slow),
+                **threshold_scan(slow),
                 "shown_state": (("shown", "unit"), shown_points.state, ONE),
                 **simulate(model, shown_points, weight, words, median_length),
-                **_parameters(model),
+                **stored_weights(model),
             },
             coords={"word": [train.vocabulary.words[i] for i in words], "token": ("word", words)},
             attrs={
@@ -263,8 +275,8 @@ class DynamicsSentiment(Study):
         else:
             n_test = min(self.n_test, len(data) // 4)
             train_texts, test_texts = data.random_split(n_test, seed=seed)
-        train_texts = _at_most(train_texts, self.n_train, seed)
-        test_texts = _at_most(test_texts, self.n_test, seed)
+        train_texts = at_most(train_texts, self.n_train, seed)
+        test_texts = at_most(test_texts, self.n_test, seed)
         vocabulary = Vocabulary.from_texts(train_texts.texts, min_count=self.min_count)
         parts = [
             Documents.from_texts(part.texts, part.labels, vocabulary, max_length=self.max_length)
@@ -420,9 +432,9 @@ class DynamicsSentiment(Study):
         tangent = abs(theory.alignment_tangent).median()
         yield least("|cos| of slowest mode and line, median", tangent, 0.6, "Fig. 4d")
         yield least("the same over the 99 % null", tangent / theory.null_99, 1.0, "Fig. 4d")
-        correlation = _correlation(theory.word_effect, measured.word_effect)
+        correlation = correlation_of(theory.word_effect, measured.word_effect)
         yield least("word effects: one mode against the network", correlation, 0.9, "Fig. 4a,c")
-        valence = _correlation(theory.word_weight, measured.coefficient)
+        valence = correlation_of(theory.word_weight, measured.coefficient)
         yield least("word weights: one mode against bag of words", valence, 0.6, "Fig. 4")
         one_step = theory.one_step_error.sel(model="linear").median()
         identity = theory.one_step_error.sel(model="identity").median()
@@ -473,174 +485,8 @@ class DynamicsSentiment(Study):
         return Cost(training + analysis, memory, seconds)
 
 
-# --- parts of the measurement ----------------------------------------------------------------
-
-
-def loss(model: Any, batch: Any) -> Any:
-    """Return the cross-entropy of a batch (tokens, lengths, labels)."""
-    from torch.nn.functional import binary_cross_entropy_with_logits
-
-    tokens, lengths, labels = batch
-    return binary_cross_entropy_with_logits(model(tokens, lengths), labels)
-
-
-def accuracy(model: Any, documents: Documents) -> float:
-    """Return the share of documents that the network judges right, ties left out."""
-    import torch
-
-    device = next(model.parameters()).device
-    training, right = model.training, []
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(documents), 512):
-            part = documents.subset(slice(start, start + 512))
-            longest = int(part.lengths.max())
-            tokens = torch.as_tensor(part.tokens[:, :longest], device=device)
-            logits = model(tokens, torch.as_tensor(part.lengths, device=device))
-            right.append((logits > 0).cpu().numpy() == part.labels.astype(bool))
-    model.train(training)
-    decided = np.ones(len(documents), bool) if documents.ties is None else ~documents.ties
-    return float(np.concatenate(right)[decided].mean())
-
-
-def simulate(
-    model: SequenceClassifier, points: Any, weight: Any, words: np.ndarray, median_length: float
-) -> dict[str, Any]:
-    """Push the network itself at some points of the line: by every word, and along the line.
-
-    ``word_effect``: change of the logit by one word, half a median text later. ``decay``: what is
-    left of a small displacement along the line after each number of steps.
-    """
-    import torch
-
-    cell, states = points.cell, points.state
-    n_points, later = len(states), max(1, round(median_length / 2))
-    with torch.no_grad():
-        vectors = model.embedding.weight[torch.as_tensor(words)].double()
-        start = states.repeat_interleave(len(words), 0)
-        pushed = cell(start, vectors.repeat(n_points, 1))
-        alone = cell(states, torch.zeros(n_points, cell.n_input, dtype=torch.float64))
-        for _ in range(later):
-            pushed = cell(pushed, torch.zeros(len(pushed), cell.n_input, dtype=torch.float64))
-            alone = cell(alone, torch.zeros(len(alone), cell.n_input, dtype=torch.float64))
-        effect = (pushed @ weight).reshape(n_points, -1) - (alone @ weight)[:, None]
-        axis = torch.linalg.svd(states - states.mean(0), full_matrices=False)[2][0]
-        size = 1e-4 * states.square().mean().sqrt()
-        plus, minus, kept = states + size * axis, states - size * axis, []
-        still = torch.zeros(n_points, cell.n_input, dtype=torch.float64)
-        for _ in range(N_LAGS + 1):
-            kept.append((plus - minus) @ axis / (2 * size))
-            plus, minus = cell(plus, still), cell(minus, still)
-    return {
-        "word_effect": (("shown", "word"), effect, {"units": "logit"}),
-        "effect_steps": ((), later, STEPS),
-        "decay": (("shown", "lag"), torch.stack(kept, 1), ONE),
-        "decay_axis": ("unit", axis, ONE),
-        "lag": ("lag", np.arange(N_LAGS + 1), STEPS),
-    }
-
-
-def spread(values: Any, n: int) -> np.ndarray:
-    """Return the indices of up to n points whose values are spread evenly over their range."""
-    values = np.asarray(values)
-    if len(values) == 0:
-        return np.zeros(0, dtype=int)
-    wanted = np.linspace(values.min(), values.max(), n)
-    nearest = np.abs(values[None] - wanted[:, None]).argmin(1)
-    return np.array(list(dict.fromkeys(nearest.tolist())), dtype=int)
-
-
-def frequent(train: Documents) -> np.ndarray:
-    """Return the tokens of the words that are frequent enough to compare, most frequent first."""
-    counts = _counts(train)
-    tokens = np.arange(len(counts))
-    kept = tokens[(counts >= MIN_COUNT) & (tokens >= 2)]
-    if len(kept) < 2:
-        kept = tokens[(counts >= 1) & (tokens >= 2)]
-    return kept[np.argsort(-counts[kept], kind="stable")][:2000]
-
-
-def n_components(cumulated: np.ndarray, share: float = 0.9) -> int:
-    """Return the number of components that hold a share of the variance."""
-    return int(np.searchsorted(cumulated, share) + 1)
-
-
 @functools.cache
 def _resolve(data: str, root: str | None) -> Resolved:
     from tractable.data import resolve
 
     return resolve(data)
-
-
-def _at_most(texts: Any, n: int, seed: int) -> Any:
-    if n == 0 or n >= len(texts):
-        return texts
-    from tractable.core.seeds import derive
-
-    random = np.random.default_rng(derive(seed, "subset", len(texts)))
-    return texts.subset(np.sort(random.permutation(len(texts))[:n]))
-
-
-def _counts(documents: Documents) -> np.ndarray:
-    return np.bincount(documents.tokens.ravel(), minlength=len(documents.vocabulary))
-
-
-def _variances(states: Any) -> np.ndarray:
-    import torch
-
-    values = torch.linalg.eigvalsh(torch.cov(states.T)).flip(0).clamp(min=0)
-    return (values / values.sum()).numpy()
-
-
-def _sampled_states(visited: Any, labels: np.ndarray, seed: int) -> dict[str, Any]:
-    import torch
-
-    from tractable.core.seeds import derive
-
-    rows = np.repeat(np.arange(len(labels)), visited.lengths.numpy())
-    random = np.random.default_rng(derive(seed, "states"))
-    kept = np.sort(random.permutation(len(rows))[:N_STATES])
-    longest = [np.flatnonzero(labels == label)[:20] for label in (0, 1)]
-    examples = [
-        int(group[visited.lengths[torch.as_tensor(group)].argmax()])
-        for group in longest
-        if len(group)
-    ]
-    steps = visited.mask[examples][..., None]
-    paths = torch.where(steps, visited.states[examples], torch.nan)
-    start = visited.initial[examples][:, None]
-    return {
-        "state": (("sample", "unit"), visited.valid[kept].float(), ONE),
-        "state_label": ("sample", labels[rows[kept]], ONE),
-        "path": (("example", "time", "unit"), torch.cat([start, paths], 1).float(), ONE),
-    }
-
-
-def _scanned(points: Any) -> dict[str, Any]:
-    scan = points.scan
-    return {
-        "scan_tol": ("scan", np.asarray(scan.tol), ONE),
-        "scan_n_points": ("scan", np.asarray(scan.n_points), ONE),
-        "scan_pc_fraction": ("scan", np.asarray(scan.pc1_fraction), ONE),
-    }
-
-
-def _unstable_dimensions(points: Any) -> np.ndarray:
-    modes = points.modes()
-    return (modes.eigvals.abs() > 1 + 1e-9).sum(1).numpy() if len(points) else np.zeros(0, int)
-
-
-def _parameters(model: SequenceClassifier) -> dict[str, Any]:
-    variables = {}
-    for name, value in model.state_dict().items():
-        plain = "parameter_" + name.replace(".", "_")
-        dims = tuple(f"{plain}_{i}" for i in range(value.ndim))
-        variables[plain] = (dims, value.numpy(), {"units": "1", "parameter": name})
-    return variables
-
-
-def _correlation(one: xr.DataArray, other: xr.DataArray) -> float:
-    first, second = one.values.ravel(), other.values.ravel()
-    if first.std() == 0 or second.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
