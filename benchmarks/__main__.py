@@ -14,7 +14,10 @@ import torch
 
 HERE = Path(__file__).parent
 COLUMNS = ["what", "ours", "peer", "ratio", "bar", "verdict", "note"]
-SCRIPTS = ("start", "dynamics")
+SCRIPTS = [
+    "start",
+    *sorted(path.stem for path in HERE.glob("[!_]*.py") if path.stem not in ("start", "timing")),
+]
 
 
 def main() -> None:

@@ -44,7 +44,8 @@ PAGES = [
         if not any(folder in path.parents for folder in GENERATED)
     ),
 ]
-SYSTEMS = ["dynamics"]
+# Each system, with the letter of its equations.
+SYSTEMS = {"dynamics": "D", "linear": "L", "spectra": "S", "tensors": "T"}
 SYSTEM_SOURCES = [
     path
     for system in SYSTEMS
@@ -292,7 +293,7 @@ def test_references_can_be_found_and_equations_exist(path: Path) -> None:
 def test_equations_are_numbered_in_order_and_name_their_function(system: str) -> None:
     text = (DOCS / "theory" / f"{system}.md").read_text(encoding="utf-8")
     labels = re.findall(r"\\tag\{([A-Z]+\d+)\}", text)
-    assert labels == [f"{system[0].upper()}{i}" for i in range(1, len(labels) + 1)]
+    assert labels == [f"{SYSTEMS[system]}{i}" for i in range(1, len(labels) + 1)]
     # Between an equation and the next one stands the function that evaluates it.
     for label, after in zip(labels, re.split(r"\\tag\{[A-Z]+\d+\}", text)[1:], strict=True):
         assert re.search(rf"`~?tractable\.{system}\.\w+", after), f"({label}) names no function"

@@ -11,7 +11,8 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("core", "data", "dynamics", "plot", "report", "result", "studies", "study", "train")
+_SYSTEMS = ("dynamics", "linear", "spectra", "tensors")
+_SUBPACKAGES = ("core", "data", "plot", "report", "result", "studies", "study", "train", *_SYSTEMS)
 
 __all__ = [*_SUBPACKAGES, "__version__"]
 
