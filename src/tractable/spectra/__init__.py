@@ -1,4 +1,4 @@
-"""Jacobian spectra of deep networks: theory, simulation, measurement, initialization to isometry."""
+"""Jacobian spectra of deep networks: theory, simulation, measurement, isometric initialization."""
 
 from __future__ import annotations
 
