@@ -45,7 +45,7 @@ PAGES = [
     ),
 ]
 # Each system, with the letter of its equations.
-SYSTEMS = {"dynamics": "D", "linear": "L", "spectra": "S", "tensors": "T"}
+SYSTEMS = {"dynamics": "D", "linear": "L", "spectra": "S", "spiking": "P", "tensors": "T"}
 SYSTEM_SOURCES = [
     path
     for system in SYSTEMS
