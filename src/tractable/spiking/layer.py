@@ -22,7 +22,7 @@ __all__ = ["LIFLayer", "LayerOutput", "LayerState"]
 RESETS = ("clamp", "zero", "subtract")
 BACKENDS = ("auto", "numba", "torch")
 DENSE = 0.03
-"""Share of spiking entries above which currents are a matrix product rather than a sum of events."""
+"""Share of spiking entries above which currents are a matrix product, not a sum of events."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class LayerOutput:
         After the last step.
     arrived : Tensor
         The input spikes at the step at which they arrived, (T, B, n_in).
+    before_own : Tensor
+        The layer's spikes in the ``delay`` steps before the window, (delay, B, n_out).
     v : Tensor
         Voltage relative to rest before the reset, the one compared with the threshold, mV.
     current : Tensor or None
@@ -73,6 +75,7 @@ class LayerOutput:
     spikes: Tensor
     state: LayerState
     arrived: Tensor
+    before_own: Tensor
     v: Tensor
     current: Tensor | None = None
 
@@ -125,7 +128,7 @@ class LIFLayer(nn.Module):
     >>> with torch.no_grad():
     ...     out = layer(spikes)
     >>> out.spikes.nonzero()[0, 0]  # 0.8 ms of delay, then the potential rises above 10 mV
-    tensor(57)
+    tensor(49)
     """
 
     def __init__(
@@ -247,14 +250,16 @@ class LIFLayer(nn.Module):
         out, v, i, after = run(arrived, before, injected, "current" in wanted)
         own = torch.cat([own, out])[len(out) :] if delay else own
         after = replace(after, arriving=arriving.bool(), own=own)
-        return LayerOutput(out, after, arrived, v, i)
+        return LayerOutput(out, after, arrived, before.own, v, i)
 
     # --- the three ways through time ----------------------------------------------------------
 
     def _uses_numba(self) -> bool:
         on_cpu = self.weight.device.type == "cpu"
         if self.backend == "numba" and not on_cpu:
-            raise ValueError(f"backend='numba' runs on the CPU, the weights are on {self.weight.device}")
+            raise ValueError(
+                f"backend='numba' runs on the CPU, the weights are on {self.weight.device}"
+            )
         return self.backend != "torch" and on_cpu
 
     def _compiled(
@@ -312,7 +317,7 @@ class LIFLayer(nn.Module):
         delay = self.params.delay_steps
         own = torch.cat([before.own, out.detach().bool()])[len(out) :] if delay else before.own
         after = replace(after, arriving=arriving.bool(), own=own)
-        return LayerOutput(out, after, arrived, v, i)
+        return LayerOutput(out, after, arrived, before.own, v, i)
 
     def slope(self, out: LayerOutput, *, at: str, v_floor: float | None, mask: bool) -> Tensor:
         """Return the surrogate derivative along a window, (T, B, n_out)."""
@@ -340,7 +345,9 @@ class LIFLayer(nn.Module):
                 raise ValueError("spikes must be 0 or 1, got other values")
         for name, value in self.named_parameters():
             if not bool(value.isfinite().all()):
-                raise RuntimeError(f"{name} of {self} is not finite: {int((~value.isfinite()).sum())} entries")
+                raise RuntimeError(
+                    f"{name} of {self} is not finite: {int((~value.isfinite()).sum())} entries"
+                )
 
 
 def _copy(value: Tensor, kind: np.dtype) -> np.ndarray:

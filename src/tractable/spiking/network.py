@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tractable.core.seeds import derive
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
-from tractable.spiking.params import LIFParams
+from tractable.spiking.params import Integrator, LIFParams
 
 __all__ = ["NetOutput", "SpikingNet"]
 
@@ -58,7 +60,7 @@ class SpikingNet(nn.Module):
         super().__init__()
         if not layers:
             raise ValueError("layers must hold a layer, got none")
-        for i, (first, second) in enumerate(zip(layers, layers[1:], strict=False)):
+        for i, (first, second) in enumerate(itertools.pairwise(layers)):
             if first.n_out != second.n_in:
                 raise ValueError(
                     f"layer {i} has {first.n_out} neurons but layer {i + 1} takes {second.n_in} "
@@ -77,8 +79,12 @@ class SpikingNet(nn.Module):
         *sizes: int,
         params: LIFParams | None = None,
         w0: float | Sequence[float] = 50.0,
+        integrator: Integrator = "exact",
+        surrogate: str = "fast_sigmoid",
+        recurrent: bool = False,
+        backend: Literal["auto", "numba", "torch"] = "auto",
         seed: int = 0,
-        **layer: object,
+        dtype: torch.dtype = torch.float32,
     ) -> SpikingNet:
         """Return a network with layers of the given sizes, inputs first.
 
@@ -90,20 +96,34 @@ class SpikingNet(nn.Module):
             Constants of all neurons.
         w0 : float or sequence of float
             Initial scale, of all layers or of each, see `LIFLayer`.
+        integrator, surrogate, backend, dtype
+            As in `LIFLayer`.
+        recurrent : bool
+            Weights within every hidden layer.
         seed : int
             Decides the initial weights.
-        **layer
-            Further arguments of `LIFLayer`.
         """
         if len(sizes) < 2:
             raise ValueError(f"sizes must be two or more numbers, got {sizes}")
         scales = [w0] * (len(sizes) - 1) if isinstance(w0, int | float) else list(w0)
         if len(scales) != len(sizes) - 1:
             raise ValueError(f"w0 must hold {len(sizes) - 1} numbers, got {len(scales)}")
+        last = len(sizes) - 2
         return cls(
             [
-                LIFLayer(n, m, params, w0=scale, seed=derive(seed, "layer", i), **layer)  # type: ignore[arg-type]  # of LIFLayer
-                for i, (n, m, scale) in enumerate(zip(sizes, sizes[1:], scales, strict=False))
+                LIFLayer(
+                    n,
+                    m,
+                    params,
+                    w0=scale,
+                    integrator=integrator,
+                    surrogate=surrogate,
+                    recurrent=recurrent and i < last,
+                    backend=backend,
+                    seed=derive(seed, "layer", i),
+                    dtype=dtype,
+                )
+                for i, (n, m, scale) in enumerate(zip(sizes[:-1], sizes[1:], scales, strict=True))
             ]
         )
 

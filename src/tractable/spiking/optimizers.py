@@ -1,4 +1,4 @@
-"""RMaxProp: every weight's step is at most the learning rate, whatever the scale of its gradient."""
+"""RMaxProp: no weight's step exceeds the learning rate, whatever the scale of its gradient."""
 
 from __future__ import annotations
 

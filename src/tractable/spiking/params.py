@@ -156,8 +156,7 @@ def grid_steps(name: str, time_ms: float, dt: float) -> int:
         return 0
     if abs(steps - count) > 1e-6 * max(1.0, steps):
         warnings.warn(
-            f"{name} = {time_ms:g} ms is no multiple of dt = {dt:g} ms; "
-            f"{count * dt:g} ms is taken",
+            f"{name} = {time_ms:g} ms is no multiple of dt = {dt:g} ms; {count * dt:g} ms is taken",
             TractableWarning,
             stacklevel=3,
         )

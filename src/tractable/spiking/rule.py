@@ -1,0 +1,520 @@
+"""SuperSpike: weights learn from a trace of input, a bump of voltage, and an error (P13)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tractable.core.checks import check_choice, check_range
+from tractable.spiking import stepwise
+from tractable.spiking.feedback import BPTT, Feedback, Symmetric
+from tractable.spiking.filters import AlphaFilter, exponential_trace, psp_adjoint, psp_trace
+from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
+from tractable.spiking.loss import Loss, VanRossum
+from tractable.spiking.network import NetOutput, SpikingNet
+from tractable.spiking.params import grid_steps
+from tractable.spiking.theory import kernel_autocorrelation
+
+__all__ = ["Heterosynaptic", "RuleState", "StepResult", "SuperSpike"]
+
+ENGINES = ("chunked", "online")
+
+
+@dataclass(frozen=True)
+class Heterosynaptic:
+    r"""Weights of hidden neurons that fire much decay: keeps rates low under random feedback.
+
+    .. math:: g \leftarrow g - \rho \, k W_{ij} \langle z_i^a \rangle, \qquad
+        \dot z_i = -z_i / \tau_{het} + S_i
+
+    (P15), with k = 2e-7 for the default constants, which turns the paper's :math:`\rho` (volts,
+    per time step) into mV and ms.
+
+    Parameters
+    ----------
+    strength : float
+        The paper's rho, >= 0.
+    exponent : int
+        a, 0 to 8; 0 is plain weight decay.
+    tau_het : float
+        Time constant of the rate trace, ms, > 0.
+    error_dependent : bool
+        Multiply by the squared error of the neuron: no decay once the problem is solved.
+
+    References
+    ----------
+    Zenke, Ganguli 2018, arXiv:1705.11146, section on the heterosynaptic regularizer.
+    """
+
+    strength: float = 1.0
+    exponent: int = 4
+    tau_het: float = 100.0
+    error_dependent: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("strength", self.strength, 0)
+        check_choice("exponent", self.exponent, range(9))
+        check_range("tau_het", self.tau_het, 0, open_low=True)
+
+    def unit(self, tau_rise: float, beta: float) -> float:
+        """Return k: the published code measures error times eligibility in volts and steps."""
+        return 1.0 / (tau_rise * 1000.0 * beta * 1000.0)
+
+
+@dataclass(frozen=True)
+class _Synapses:
+    """Traces of one weight matrix: potentials of its inputs, eligibility, what waits for errors."""
+
+    psp: tuple[Tensor, Tensor]
+    eligibility: tuple[Tensor, Tensor] | None
+    slope_line: Tensor
+    trace_line: Tensor
+
+
+@dataclass(frozen=True)
+class RuleState:
+    """All that learning carries from one window to the next.
+
+    Attributes
+    ----------
+    net : tuple of LayerState
+        State of the neurons.
+    error : (Tensor, Tensor)
+        The two averages of the error's kernel, (B, n_out).
+    memory : Tensor
+        What the loss remembers.
+    synapses : tuple
+        Traces of every weight matrix.
+    rates : tuple of Tensor
+        Rate traces of the regularizer, one for each hidden layer.
+    """
+
+    net: tuple[LayerState, ...]
+    error: tuple[Tensor, Tensor]
+    memory: Tensor | None
+    synapses: tuple[_Synapses, ...]
+    rates: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One window of learning.
+
+    Attributes
+    ----------
+    cost : float
+        Integral of the squared error over the window, in unmatched-spike equivalents, summed
+        over output units, mean over samples.
+    per_unit_cost : Tensor
+        The same for each unit, (n_out,).
+    rates : tuple of float
+        Mean rate of every layer, Hz.
+    grad_norms : tuple of float
+        Norm of the gradient of every weight matrix; NaN where it does not learn.
+    output : NetOutput
+        Spikes and voltages of the window.
+    error : Tensor
+        Error of the output, 1/ms, (T, B, n_out).
+    state : RuleState
+        Where the next window starts.
+    """
+
+    cost: float
+    per_unit_cost: Tensor
+    rates: tuple[float, ...]
+    grad_norms: tuple[float, ...]
+    output: NetOutput = field(repr=False)
+    error: Tensor = field(repr=False)
+    state: RuleState = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SuperSpike:
+    r"""The three-factor rule.
+
+    .. math:: \frac{dW_{ij}}{dt} = r_{ij} \, e_i(t) \;
+        \alpha * \left[\sigma'(U_i) \, (\epsilon * S_j)\right](t)
+
+    (P13): error times a filtered product of the surrogate derivative (P8) and the potential that
+    the input causes (P2). `window` integrates the right side over a window and puts its negative
+    mean into ``.grad``, so that any optimizer of torch descends.
+
+    Parameters
+    ----------
+    net : SpikingNet
+        The network that learns.
+    loss : Loss
+        `VanRossum` or `WindowedClassification`, or an object like them.
+    feedback : Feedback
+        `Symmetric`, `Random`, `Uniform`, `Fixed`, `Frozen`, `BPTT`, or an object like them.
+    t_update : float
+        Time between two changes of the weights, ms; `window` takes windows of any length.
+    tau_rise, tau_decay : float
+        Kernel of the eligibility, ms, > 0.
+    regularizer : Heterosynaptic or None
+        On the hidden layers.
+    engine : str
+        ``chunked``: weights are constant within a window, so the sum over time is exchanged and
+        becomes one matrix product per window; exact. ``online``: eligibility per synapse and step.
+    chunk_steps : int
+        Longest piece of a window that is held in memory at once, >= 1.
+    surrogate_at : str
+        Voltage of the derivative: ``pre_reset`` (the one compared with the threshold) or
+        ``post_reset`` (published code).
+    v_floor : float or None
+        Below this voltage, mV, the derivative is 0 (published code: -80).
+    mask_refractory : bool
+        The derivative is 0 while a neuron is held at rest.
+    feedback_delay : float or "auto"
+        Delay of the product against the error in hidden layers, ms; ``auto`` is the sum of the
+        axonal delays above the layer, 0 that of the published symmetric runs.
+    stateful : bool
+        Carry eligibility from window to window; else each window starts without.
+
+    Notes
+    -----
+    Memory is that of one chunk, (n_in + n_out) numbers per step and sample, and a few numbers
+    per synapse and sample; it does not grow with the duration. For one layer the update is the
+    exact gradient of the surrogate graph without reset path; in hidden layers it is not.
+
+    References
+    ----------
+    Zenke, Ganguli 2018, arXiv:1705.11146, section 3.
+
+    Examples
+    --------
+    >>> net = SpikingNet.of_sizes(100, 4, 1)
+    >>> rule = SuperSpike(net, feedback=Symmetric())
+    >>> inputs, target = torch.rand(5000, 1, 100) < 1e-3, torch.zeros(5000, 1, 1)
+    >>> target[1000] = 1
+    >>> step = rule.window(inputs, target)
+    >>> net.layers[0].weight.grad.shape
+    torch.Size([4, 100])
+    """
+
+    net: SpikingNet
+    loss: Loss = field(default_factory=VanRossum)
+    feedback: Feedback = field(default_factory=Symmetric)
+    t_update: float = 500.0
+    tau_rise: float = 5.0
+    tau_decay: float = 10.0
+    regularizer: Heterosynaptic | None = None
+    engine: Literal["chunked", "online"] = "chunked"
+    chunk_steps: int = 5000
+    surrogate_at: Literal["pre_reset", "post_reset"] = "pre_reset"
+    v_floor: float | None = None
+    mask_refractory: bool = False
+    feedback_delay: float | Literal["auto"] = "auto"
+    stateful: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.net, SpikingNet):
+            raise TypeError(f"net must be a SpikingNet, got {type(self.net).__name__}")
+        check_choice("engine", self.engine, ENGINES)
+        check_choice("surrogate_at", self.surrogate_at, ("pre_reset", "post_reset"))
+        check_range("t_update", self.t_update, 0, open_low=True)
+        check_range("tau_rise", self.tau_rise, 0, open_low=True)
+        check_range("tau_decay", self.tau_decay, 0, open_low=True)
+        check_range("chunk_steps", self.chunk_steps, 1)
+        if not isinstance(self.feedback_delay, str):
+            check_range("feedback_delay", self.feedback_delay, 0)
+        else:
+            check_choice("feedback_delay", self.feedback_delay, ("auto",))
+        if not hasattr(self.feedback, "errors"):
+            raise TypeError(
+                f"feedback must have a method errors(net, error), got {self.feedback!r}; "
+                "Symmetric(), Random(), Uniform(), Fixed(B), Frozen() and BPTT() have"
+            )
+        if self.engine == "online" and isinstance(self.feedback, BPTT):
+            raise ValueError("feedback=BPTT() needs engine='chunked'")
+
+    # --- what learns --------------------------------------------------------------------------
+
+    def weights(self) -> list[tuple[int, bool, nn.Parameter]]:
+        """Return (layer, recurrent?, matrix) of all weights, in the order of the results."""
+        found = []
+        for index, layer in enumerate(self.net.layers):
+            found.append((index, False, layer.weight))
+            if layer.recurrent_weight is not None:
+                found.append((index, True, layer.recurrent_weight))
+        return found  # type: ignore[return-value]  # parameters of LIFLayer
+
+    def window_steps(self) -> int:
+        """Return ``t_update`` in steps."""
+        return max(1, grid_steps("t_update", self.t_update, self.net.dt))
+
+    def initial_state(self, n_batch: int = 1) -> RuleState:
+        """Return the state before the first window."""
+        layers = list(self.net.layers)
+        return RuleState(
+            self.net.initial_state(n_batch),
+            (self._zeros(n_batch, layers[-1].n_out), self._zeros(n_batch, layers[-1].n_out)),
+            None,
+            tuple(self._synapses(n_batch, i, w) for i, _, w in self.weights()),
+            tuple(self._zeros(n_batch, layer.n_out) for layer in layers[:-1]),
+        )
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return self.net.layers[-1].weight.detach().new_zeros(shape)
+
+    def _synapses(self, n_batch: int, index: int, weight: nn.Parameter) -> _Synapses:
+        n_out, n_in = weight.shape
+        delay = self._delay_steps(index)
+        return _Synapses(
+            (self._zeros(n_batch, n_in), self._zeros(n_batch, n_in)),
+            None,
+            self._zeros(delay, n_batch, n_out),
+            self._zeros(delay, n_batch, n_in),
+        )
+
+    def _delay_steps(self, index: int) -> int:
+        """Return by how many steps the product of a layer waits for its error."""
+        above = list(self.net.layers)[index + 1 :]
+        if not above or isinstance(self.feedback, BPTT):
+            return 0
+        if self.feedback_delay == "auto":
+            return sum(layer.params.delay_steps for layer in above)
+        return grid_steps("feedback_delay", float(self.feedback_delay), self.net.dt)
+
+    # --- a window -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def window(self, spikes: Tensor, target: Any, state: RuleState | None = None) -> StepResult:
+        """Simulate a window, and put the negative of the mean update into every ``.grad``.
+
+        Parameters
+        ----------
+        spikes : Tensor
+            Input spikes, (T, B, n_in), bool or 0 and 1.
+        target : Tensor or WindowTarget
+            What the loss wants, over the same window.
+        state : RuleState, optional
+            From the window before; rest when absent.
+
+        Returns
+        -------
+        StepResult
+
+        Raises
+        ------
+        ValueError
+            For wrong shapes or entries.
+        RuntimeError
+            When weights are not finite.
+        """
+        before = state or self.initial_state(spikes.shape[1])
+        output = self.net.simulate(spikes, before.net)
+        x, memory = self.loss.impulses(output.spikes, target, before.memory)
+        n_steps, n_batch = spikes.shape[:2]
+        dtype = self.net.layers[-1].weight.dtype
+        error_filter = AlphaFilter(self.loss.tau_rise, self.loss.tau_decay, self.net.dt)
+        error, error_state = error_filter(x.to(dtype) / self.net.dt, before.error)
+        totals: list[Tensor | None] = [None] * len(before.synapses)
+        synapses, rates = before.synapses, before.rates
+        decays: list[Tensor] = [torch.zeros(())] * len(rates)
+        for start in range(0, n_steps, self.chunk_steps):
+            part = slice(start, min(start + self.chunk_steps, n_steps))
+            last = part.stop == n_steps
+            synapses = self._chunk(output, error, part, synapses, totals, last)
+            if self.regularizer is not None:
+                rates = self._decay(output, error, part, rates, decays)
+        norms = self._fill(totals, decays, n_steps * n_batch)
+        square = error.square().sum((0, 1)) * self.net.dt / n_batch
+        per_unit = square / float(
+            kernel_autocorrelation(0.0, self.loss.tau_rise, self.loss.tau_decay)
+        )
+        if not self.stateful:
+            synapses = tuple(replace(s, eligibility=None) for s in synapses)
+        return StepResult(
+            float(per_unit.sum()),
+            per_unit,
+            tuple(1000 / self.net.dt * float(out.spikes.float().mean()) for out in output.layers),
+            norms,
+            output,
+            error,
+            RuleState(output.state, error_state, memory, synapses, rates),
+        )
+
+    def _fill(self, totals: list[Tensor | None], decays: list[Tensor], n: int) -> tuple[float, ...]:
+        norms = []
+        for (index, _, weight), total in zip(self.weights(), totals, strict=True):
+            if total is None:
+                weight.grad = None
+                norms.append(math.nan)
+                continue
+            # the mean over time of error times eligibility, in 1/ms: m / t_b, mean over samples
+            g = total / (n * self.net.dt)
+            if self.regularizer is not None and index < len(decays):
+                unit = self.regularizer.unit(self.tau_rise, self.net.layers[index].params.beta)
+                rate = self.regularizer.strength * unit * decays[index] / n
+                g = g - rate[:, None] * weight.detach()
+            weight.grad = -g
+            norms.append(float(g.norm()))
+        return tuple(norms)
+
+    def _chunk(
+        self,
+        output: NetOutput,
+        error: Tensor,
+        part: slice,
+        synapses: tuple[_Synapses, ...],
+        totals: list[Tensor | None],
+        last: bool,
+    ) -> tuple[_Synapses, ...]:
+        outs = [_cut(out, part) for out in output.layers]
+        slopes = [
+            layer.slope(out, at=self.surrogate_at, v_floor=self.v_floor, mask=self.mask_refractory)
+            for layer, out in zip(self.net.layers, outs, strict=True)
+        ]
+        errors = self.feedback.errors(self.net, error[part])
+        deltas = (
+            self._backpropagated(errors[-1], slopes) if isinstance(self.feedback, BPTT) else None
+        )
+        after = []
+        for k, (index, recurrent, _) in enumerate(self.weights()):
+            layer = self.net.layers[index]
+            arrived = outs[index].arrived
+            if recurrent:
+                arrived = _own_arrivals(output.layers[index], layer, part)
+            trace, psp = psp_trace(arrived.bool(), layer.step, synapses[k].psp)
+            new = replace(synapses[k], psp=psp)
+            if deltas is not None and index < len(deltas):
+                total = _product(deltas[index], trace)
+            elif errors[index] is None:
+                after.append(new)
+                continue
+            else:
+                total, new = self._accumulate(errors[index], slopes[index], trace, new, last)
+            before = totals[k]
+            totals[k] = total if before is None else before + total
+            after.append(new)
+        return tuple(after)
+
+    def _accumulate(
+        self, error: Tensor, slope: Tensor, trace: Tensor, before: _Synapses, last: bool
+    ) -> tuple[Tensor, _Synapses]:
+        """Return the integral of error times eligibility over a piece, and the traces after it."""
+        slope, slope_line = _delayed(slope, before.slope_line)
+        trace, trace_line = _delayed(trace, before.trace_line)
+        kernel = AlphaFilter(self.tau_rise, self.tau_decay, self.net.dt)
+        if self.engine == "online":
+            total, eligibility = _online(error, slope, trace, kernel, before.eligibility)
+        else:
+            filtered, s_rise, s_decay = kernel.adjoint(error.contiguous())
+            total = _product(filtered * slope, trace)
+            if before.eligibility is not None:
+                rise, decay = before.eligibility
+                total = total + (rise * s_rise[:, :, None] + decay * s_decay[:, :, None]).sum(0)
+            eligibility = None
+            if self.stateful or not last:
+                eligibility = _carried(slope, trace, kernel, before.eligibility)
+        return total, replace(
+            before, eligibility=eligibility, slope_line=slope_line, trace_line=trace_line
+        )
+
+    def _backpropagated(self, error: Tensor | None, slopes: list[Tensor]) -> list[Tensor]:
+        """Return dL/dU of every hidden layer in the graph without reset path, times -1."""
+        assert error is not None  # of the output
+        kernel = AlphaFilter(self.loss.tau_rise, self.loss.tau_decay, self.net.dt)
+        delta = kernel.adjoint(error.contiguous())[0] * slopes[-1]
+        found: list[Tensor] = []
+        layers = list(self.net.layers)
+        for index in range(len(layers) - 1, 0, -1):
+            arriving = psp_adjoint(delta, layers[index].step) @ layers[index].weight.detach()
+            delay = layers[index].params.delay_steps
+            emitted = torch.zeros_like(arriving)
+            emitted[: len(arriving) - delay] = arriving[delay:]
+            delta = emitted * slopes[index - 1]
+            found.insert(0, delta)
+        return found
+
+    def _decay(
+        self,
+        output: NetOutput,
+        error: Tensor,
+        part: slice,
+        rates: tuple[Tensor, ...],
+        decays: list[Tensor],
+    ) -> tuple[Tensor, ...]:
+        regularizer = self.regularizer
+        assert regularizer is not None  # the caller asks
+        keep = math.exp(-self.net.dt / regularizer.tau_het)
+        errors = self.feedback.errors(self.net, error[part]) if regularizer.error_dependent else []
+        after = []
+        for i, before in enumerate(rates):
+            z, state = exponential_trace(output.layers[i].spikes[part], keep, before)
+            zeta = z**regularizer.exponent
+            hidden = errors[i] if regularizer.error_dependent else None
+            if hidden is not None:
+                zeta = zeta * hidden.square()
+            decays[i] = decays[i] + zeta.sum((0, 1))
+            after.append(state)
+        return tuple(after)
+
+
+# --- pieces of a window -----------------------------------------------------------------------
+
+
+def _cut(out: LayerOutput, part: slice) -> LayerOutput:
+    return replace(out, spikes=out.spikes[part], arrived=out.arrived[part], v=out.v[part])
+
+
+def _own_arrivals(out: LayerOutput, layer: LIFLayer, part: slice) -> Tensor:
+    """Return the layer's own spikes at the steps at which they arrive at itself."""
+    delay = layer.params.delay_steps
+    if delay == 0:
+        return out.spikes[part]
+    line = torch.cat([out.before_own, out.spikes])
+    return line[: len(out.spikes)][part]
+
+
+def _delayed(values: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
+    if len(line) == 0:
+        return values, line
+    both = torch.cat([line, values])
+    return both[: len(values)], both[len(values) :]
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return sum over time and samples of left_i right_j, (n_out, n_in)."""
+    return left.flatten(0, 1).T @ right.flatten(0, 1)
+
+
+def _carried(
+    slope: Tensor, trace: Tensor, kernel: AlphaFilter, before: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    to_rise, to_decay, old = kernel.carry_weights(len(slope), slope.dtype)
+    late = trace[-len(to_rise) :].permute(1, 0, 2)
+    weights = torch.stack([to_rise, to_decay]).to(slope.device)[:, :, None, None]
+    weighted = (weights * slope[-len(to_rise) :]).permute(0, 2, 3, 1)
+    rise, decay = weighted @ late
+    if before is not None:
+        decay = decay + old[1] * before[1] + old[2] * before[0]
+        rise = rise + old[0] * before[0]
+    return rise, decay
+
+
+def _online(
+    error: Tensor,
+    slope: Tensor,
+    trace: Tensor,
+    kernel: AlphaFilter,
+    before: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    shape = (error.shape[1], slope.shape[2], trace.shape[2])
+    rise, decay = before or (slope.new_zeros(shape), slope.new_zeros(shape))
+    if slope.device.type != "cpu":
+        total, rise, decay = stepwise.online(error, slope, trace, *kernel.coefficients, rise, decay)
+        return total, (rise, decay)
+    from tractable.spiking import compiled
+
+    e, h, z = (np.ascontiguousarray(x.numpy()) for x in (error, slope, trace))
+    kind = h.dtype.type
+    a, b, total_n = rise.numpy().copy(), decay.numpy().copy(), np.zeros(shape[1:], dtype=h.dtype)
+    compiled.online(e, h, z, *map(kind, kernel.coefficients), a, b, total_n)
+    return torch.from_numpy(total_n), (torch.from_numpy(a), torch.from_numpy(b))
