@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = ["adjoint_filter", "alpha_filter", "lif", "online", "psp_trace"]
 
-compile_loop = numba.njit(cache=True, fastmath=False, error_model="numpy")
+compile_loop: Any = numba.njit(cache=True, fastmath=False, error_model="numpy")
 
 
 @compile_loop

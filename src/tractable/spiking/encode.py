@@ -232,12 +232,12 @@ def from_image(
 
 @dataclass(frozen=True)
 class XorTask:
-    """Exclusive-or of two sets of inputs, told by their spike times, in a stream without end.
+    """Exclusive-or of two sets of inputs that fire or are silent, in a stream without end.
 
     Three disjoint sets of inputs have fixed random times in a short window. The first fires in
-    every pattern (the reference of time), the two others each in one of two versions; the class
-    is the exclusive-or of the versions. Patterns come at random intervals; between them all
-    inputs fire at a low rate.
+    every pattern, as a reference of time; each of the two others fires or does not; the class is
+    the exclusive-or of the two. Patterns come at random intervals; between them all inputs fire
+    at a low rate.
 
     Parameters
     ----------
@@ -290,17 +290,14 @@ class XorTask:
     def patterns(self) -> np.ndarray:
         """Return the step of each input's spike in the four patterns, -1 for none, (4, n_inputs).
 
-        Pattern 2 p + q has version p of the first and version q of the second set.
+        In pattern 2 p + q the first set fires if p, the second if q.
         """
         random = np.random.default_rng(derive(self.seed, "patterns"))
         steps = round(self.stimulus_ms / self.dt)
-        reference, first, second = np.array_split(np.arange(self.n_inputs), 3)
-        versions = random.integers(0, steps, (2, self.n_inputs))
-        out = np.empty((4, self.n_inputs), dtype=np.int64)
-        for k in range(4):
-            out[k, reference] = versions[0, reference]
-            out[k, first] = versions[k // 2, first]
-            out[k, second] = versions[k % 2, second]
+        _, first, second = np.array_split(np.arange(self.n_inputs), 3)
+        out = np.tile(random.integers(0, steps, self.n_inputs), (4, 1))
+        out[:2, first] = -1
+        out[::2, second] = -1
         return out
 
     def window(self, index: int, n_steps: int) -> tuple[Tensor, WindowTarget]:
@@ -322,7 +319,8 @@ class XorTask:
         while start + length <= n_steps - round(10 / self.dt):
             which = int(random.integers(4))
             spikes[start : min(start + quiet - length, n_steps)] = False
-            spikes[start + patterns[which], np.arange(self.n_inputs)] = True
+            fire = np.flatnonzero(patterns[which] >= 0)
+            spikes[start + patterns[which, fire], fire] = True
             label = (which // 2) ^ (which % 2)
             allowed[start : start + length] = label
             closes[start + length - 1] = label

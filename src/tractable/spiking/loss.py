@@ -26,8 +26,15 @@ __all__ = [
 class Loss(Protocol):
     """What `SuperSpike` asks of a loss: its kernel, and impulses that the kernel filters."""
 
-    tau_rise: float
-    tau_decay: float
+    @property
+    def tau_rise(self) -> float:
+        """Rise of the error's kernel, ms."""
+        ...
+
+    @property
+    def tau_decay(self) -> float:
+        """Decay of the error's kernel, ms."""
+        ...
 
     def impulses(self, spikes: Tensor, target: Any, memory: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return impulses of the error, (T, B, n_out), and what to remember for the next window.

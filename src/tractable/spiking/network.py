@@ -56,6 +56,8 @@ class SpikingNet(nn.Module):
     torch.Size([1000, 1, 1])
     """
 
+    layers: Sequence[LIFLayer]
+
     def __init__(self, layers: Sequence[LIFLayer]) -> None:
         super().__init__()
         if not layers:
@@ -71,7 +73,7 @@ class SpikingNet(nn.Module):
                     f"all layers must have one dt, got {first.params.dt} ms in layer {i} and "
                     f"{second.params.dt} ms in layer {i + 1}"
                 )
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(layers)  # type: ignore[assignment]  # of LIFLayers
 
     @classmethod
     def of_sizes(
@@ -130,11 +132,11 @@ class SpikingNet(nn.Module):
     @property
     def dt(self) -> float:
         """Time step, ms."""
-        return float(self.layers[0].params.dt)  # type: ignore[union-attr]  # a LIFLayer
+        return float(self.layers[0].params.dt)
 
     def initial_state(self, n_batch: int) -> tuple[LayerState, ...]:
         """Return the state of rest."""
-        return tuple(layer.initial_state(n_batch) for layer in self.layers)  # type: ignore[operator]  # a LIFLayer
+        return tuple(layer.initial_state(n_batch) for layer in self.layers)
 
     def forward(
         self,

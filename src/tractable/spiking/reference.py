@@ -51,7 +51,7 @@ def spike(v: Tensor, threshold: float, beta: float, surrogate: str = "fast_sigmo
     >>> v.grad
     tensor([0.2500, 0.2500])
     """
-    return _Spike.apply(v, threshold, beta, surrogate)  # type: ignore[no-any-return]  # apply is untyped
+    return _Spike.apply(v, threshold, beta, surrogate)
 
 
 def lif_autograd(

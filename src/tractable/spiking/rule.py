@@ -242,7 +242,7 @@ class SuperSpike:
             found.append((index, False, layer.weight))
             if layer.recurrent_weight is not None:
                 found.append((index, True, layer.recurrent_weight))
-        return found  # type: ignore[return-value]  # parameters of LIFLayer
+        return found
 
     def window_steps(self) -> int:
         """Return ``t_update`` in steps."""
@@ -383,13 +383,14 @@ class SuperSpike:
                 arrived = _own_arrivals(output.layers[index], layer, part)
             trace, psp = psp_trace(arrived.bool(), layer.step, synapses[k].psp)
             new = replace(synapses[k], psp=psp)
+            heard = errors[index]
             if deltas is not None and index < len(deltas):
                 total = _product(deltas[index], trace)
-            elif errors[index] is None:
+            elif heard is None:
                 after.append(new)
                 continue
             else:
-                total, new = self._accumulate(errors[index], slopes[index], trace, new, last)
+                total, new = self._accumulate(heard, slopes[index], trace, new, last)
             before = totals[k]
             totals[k] = total if before is None else before + total
             after.append(new)

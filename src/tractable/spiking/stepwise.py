@@ -25,7 +25,9 @@ def lif(
     spikes, v_out, i_out, v, current, left
         Outputs of shape (T, B, n), then the new state.
     """
-    spikes, voltages, currents = [], [], []
+    spikes: list[Tensor] = []
+    voltages: list[Tensor] = []
+    currents: list[Tensor] = []
     for t in range(len(drive)):
         arriving = drive[t]
         if recurrent is not None and step.delay > 0:
