@@ -9,12 +9,15 @@ from tractable.spiking.encode import (
     rate,
 )
 from tractable.spiking.feedback import BPTT, Fixed, Frozen, Random, Symmetric, Uniform
+from tractable.spiking.files import from_tonic, iter_shd, read_ras, write_ras
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.learn import History, learn
 from tractable.spiking.loss import VanRossum, WindowedClassification, WindowTarget, van_rossum
 from tractable.spiking.network import NetOutput, SpikingNet
+from tractable.spiking.nir_graph import from_nir, to_nir
 from tractable.spiking.optimizers import RMaxProp
 from tractable.spiking.params import LIFParams
+from tractable.spiking.reference import gradient_angle
 from tractable.spiking.rule import Heterosynaptic, RuleState, StepResult, SuperSpike
 from tractable.spiking.surrogate import SURROGATES, surrogate_derivative
 from tractable.spiking.theory import (
@@ -55,6 +58,10 @@ __all__ = [
     "alpha_kernel",
     "fi_curve",
     "from_image",
+    "from_nir",
+    "from_tonic",
+    "gradient_angle",
+    "iter_shd",
     "kernel_autocorrelation",
     "latency",
     "learn",
@@ -63,7 +70,10 @@ __all__ = [
     "psp",
     "psp_energy",
     "rate",
+    "read_ras",
     "surrogate_derivative",
+    "to_nir",
     "van_rossum",
+    "write_ras",
     "zeta_moment",
 ]

@@ -19,9 +19,11 @@ from tractable.core.checks import check_choice
 from tractable.spiking.surrogate import surrogate_derivative
 
 if TYPE_CHECKING:
+    from tractable.spiking.feedback import Feedback
     from tractable.spiking.layer import LayerState, LIFLayer
+    from tractable.spiking.network import SpikingNet
 
-__all__ = ["GRAPHS", "lif_autograd", "spike"]
+__all__ = ["GRAPHS", "gradient_angle", "lif_autograd", "spike"]
 
 GRAPHS = ("detached", "srm")
 
@@ -123,3 +125,49 @@ def _advance(v: Tensor, current: Tensor, arriving: Tensor, step: Any) -> tuple[T
         current = step.b * current + arriving
         return step.a * v + step.c * current, current
     return step.a * v + step.c * current, step.b * current + arriving
+
+
+def gradient_angle(
+    net: SpikingNet, spikes: Tensor, target: Tensor, feedback: Feedback
+) -> list[float]:
+    """Return the cosine between the rule's update and the surrogate gradient, per weight matrix.
+
+    Parameters
+    ----------
+    net : SpikingNet
+        Its ``.grad`` is left as it was.
+    spikes, target : Tensor
+        One window: inputs (T, B, n_in), wanted spikes (T, B, n_out).
+    feedback : Feedback
+        The pathway to compare with backpropagation through time.
+
+    Returns
+    -------
+    list of float
+        In the order of `SuperSpike.weights`; NaN where one of the two is zero.
+
+    Notes
+    -----
+    The gradient is that of the graph ``srm`` over the window, computed by `BPTT`; (P12) explains
+    what symmetric feedback leaves out.
+    """
+    from tractable.spiking.feedback import BPTT
+    from tractable.spiking.rule import SuperSpike
+
+    kept = [p.grad for p in net.parameters()]
+    updates = []
+    try:
+        for pathway in (feedback, BPTT()):
+            SuperSpike(net, feedback=pathway, chunk_steps=len(spikes)).window(spikes, target)
+            updates.append([None if p.grad is None else p.grad.clone() for p in net.parameters()])
+    finally:
+        for p, grad in zip(net.parameters(), kept, strict=True):
+            p.grad = grad
+    return [_cosine(a, b) for a, b in zip(*updates, strict=True)]
+
+
+def _cosine(a: Tensor | None, b: Tensor | None) -> float:
+    if a is None or b is None:
+        return float("nan")
+    size = float(a.norm() * b.norm())
+    return float((a * b).sum()) / size if size else float("nan")
