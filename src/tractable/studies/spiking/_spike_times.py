@@ -60,6 +60,7 @@ def learn_spike_times(
     import torch
     import xarray as xr
 
+    from tractable.core.checks import quiet
     from tractable.core.seeds import derive
     from tractable.spiking import SpikeEvents, SpikingNet, SuperSpike, learn, poisson_frozen
 
@@ -88,13 +89,14 @@ def learn_spike_times(
         rule.window(inputs, target)
         largest = max(float(p.grad.abs().max()) for p in net.parameters() if p.grad is not None)
         learning_rate = learning_rate / largest if largest else learning_rate
-    history = learn(
-        rule,
-        lambda k: (inputs, target),
-        n_trials,
-        make_optimizer(optimizer, list(net.parameters()), learning_rate),
-        bounds=(-100.0, 100.0), callback=watch, progress=False,
-    )  # fmt: skip
+    with quiet():  # silence at the start is the point of these tasks
+        history = learn(
+            rule,
+            lambda k: (inputs, target),
+            n_trials,
+            make_optimizer(optimizer, list(net.parameters()), learning_rate),
+            bounds=(-100.0, 100.0), callback=watch, progress=False,
+        )  # fmt: skip
     voltages.append(_voltage(rule, inputs))
     every = slice(None, None, cost_every)
     signs = np.full(max(n_hidden, 1), np.nan)

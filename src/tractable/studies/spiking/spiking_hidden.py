@@ -1,4 +1,4 @@
-"""A hidden layer of a few neurons, from silence: which feedback suffices?"""
+"""A hidden layer of a few neurons, from silence, and the feedback that suffices."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ TITLES = {**{name: name for name in CONDITIONS}, "negative": "random, all negati
 SOLVED = "arXiv:1705.11146, Fig. 4: all three kinds of feedback solve it"
 FAILS = "arXiv:1705.11146, Fig. 4: it fails where all feedback weights are negative"
 SIGNS = "arXiv:1705.11146, Fig. 4: units with positive feedback become excitatory"
+UNIT_RESULTS = {"feedback_weight": "1", "outgoing_weight": "mV", "hidden_spikes": "1"}
 TARGETS = [50.0, 150.0, 250.0, 350.0, 450.0]
 
 
@@ -86,9 +87,10 @@ class SpikingHidden(Study):
                 "cost": ((*at, "trial"), stack("cost"), {"units": "spikes"}),
                 "hidden_rate": ((*at, "trial"), stack("rate")[..., 0], {"units": "Hz"}),
                 "first_hidden_spike": (at, stack("first_hidden_spike"), {"units": "trials"}),
-                "feedback_weight": ((*at, "unit"), stack("feedback_weight", widest), {"units": "1"}),
-                "outgoing_weight": ((*at, "unit"), stack("outgoing_weight", widest), {"units": "mV"}),
-                "hidden_spikes": ((*at, "unit"), stack("hidden_spikes", widest), {"units": "1"}),
+                **{
+                    name: ((*at, "unit"), stack(name, widest), {"units": units})
+                    for name, units in UNIT_RESULTS.items()
+                },
             },
             coords={"condition": list(CONDITIONS)},
         )  # fmt: skip
@@ -141,7 +143,8 @@ class SpikingHidden(Study):
             f"{TITLES[c]} {int((final.sel(condition=c) < 0.2 * silent).sum())}" for c in CONDITIONS
         )
         yield (
-            f"Seeds of {self.n_seeds} that bring the cost below a fifth of that of silence: {shares}."
+            f"Seeds of {self.n_seeds} that bring the cost below a fifth of that of silence: "
+            f"{shares}."
         )
         yield (
             f"Of {self.n_hidden} random feedback weights all are negative with a chance of "
