@@ -163,11 +163,7 @@ class SpikingPicture(Study):
                 target_times_ms=one.target_time.values, target_units=one.target_unit.values, ax=ax,
             )  # fmt: skip
             ax.set_title(f"{name}: {float(one.final_cost):.2f}")
-            ax.set(xlabel="", ylabel="")
-        for ax in axes[1]:
-            ax.set_xlabel("time (ms)")
-        for ax in axes[:, 0]:
-            ax.set_ylabel("output unit")
+            ax.set(ylabel="output unit")
         axes[0, 0].legend(loc="lower left", markerscale=2)
         rasters.set_label(
             "Output spikes after learning (ticks) and the picture (circles), with the cost per "
