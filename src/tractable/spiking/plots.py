@@ -134,7 +134,9 @@ def plot_learning(
         time = (np.arange(runs.shape[1]) + 1) * window_ms / 1000
         for run in runs:
             axes.plot(time, run, color=f"C{i}", lw=0.5, alpha=0.3)
-        axes.plot(time, np.nanmean(runs, 0), color=f"C{i}", lw=1.8, label=f"{name}, mean")
+        known = np.isfinite(runs)
+        mean = np.where(known, runs, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+        axes.plot(time, mean, color=f"C{i}", lw=1.8, label=f"{name}, mean")
     if initial is not None:
         axes.axhline(initial, color="0.4", ls="--", lw=0.8, label="silent net, theory")
     if log:
@@ -187,7 +189,7 @@ def plot_rates(
     top = max((float(rates.max()) for rates in every if rates.size), default=1.0)
     edges = np.linspace(0, max(top, 1.0), bins + 1)
     for i, (name, rates) in enumerate(zip(rates_hz, every, strict=True)):
-        axes.hist(rates, edges, histtype="step", color=f"C{i}", label=name)
+        axes.hist(rates, edges.tolist(), histtype="step", color=f"C{i}", label=name)
     axes.set(xlabel="rate (Hz)", ylabel="neurons")
     return figure
 
@@ -242,11 +244,11 @@ def plot_cost_bars(
         runs = np.asarray(values, dtype=float).ravel()
         style: dict[str, Any] = {"color": "C0", "alpha": 0.25, "height": 0.62}
         axes.barh(row, float(np.nanmean(runs)), **style)
-        first = {"label": "runs"} if k == 0 else {"label": "_"}
-        axes.plot(runs, np.full(runs.shape, row), "o", color="C0", ms=4, zorder=3, **first)
+        axes.plot(runs, np.full(runs.shape, row), "o", color="C0", ms=4, zorder=3,
+                  label="_" if k else "runs")  # fmt: skip
         if reference is not None:
-            given = {"label": "reference"} if k == 0 else {"label": "_"}
-            axes.plot([reference[k]] * 2, [row - 0.31, row + 0.31], "-", color="C1", **given)
+            axes.plot([reference[k]] * 2, [row - 0.31, row + 0.31], "-", color="C1",
+                      label="_" if k else "reference")  # fmt: skip
     axes.set_yticks(rows, list(costs))
     axes.set(xlabel=xlabel)
     return figure

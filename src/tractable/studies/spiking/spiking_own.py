@@ -41,7 +41,7 @@ class SpikingOwn(Study):
     """HDF5 in the format of Spiking Heidelberg Digits, or npz with ``spikes`` (samples, T, units)
     and ``labels``; empty for generated latency patterns."""
     duration: Annotated[float, Range(10.0, 10_000.0)] = 150.0
-    """Length of a sample, ms; the output may fire in its last third."""
+    """Length of a sample, ms; the output may fire in the third quarter, the last is for errors."""
     dt: Annotated[float, Range(0.05, 2.0)] = 0.5
     """Time step, ms."""
     n_hidden: Annotated[int, Range(1, 5000, log=True)] = 32
@@ -264,17 +264,17 @@ def classify(
     learner = SuperSpike(
         net, loss=WindowedClassification(), feedback=pathway, chunk_steps=n_steps, stateful=False
     )
-    opens = n_steps - n_steps // 3
+    opens, closing = n_steps // 2, 3 * n_steps // 4  # an error acts after the window that it ends
 
     def target(chosen: np.ndarray) -> WindowTarget:
         allowed = torch.full((n_steps, len(chosen)), -1)
-        allowed[opens:] = torch.from_numpy(labels[chosen])
+        allowed[opens:closing] = torch.from_numpy(labels[chosen])
         closes = torch.full((n_steps, len(chosen)), -1)
-        closes[-1] = torch.from_numpy(labels[chosen])
+        closes[closing - 1] = torch.from_numpy(labels[chosen])
         return WindowTarget(allowed, closes)
 
     def accuracy() -> float:
-        out = net.simulate(spikes[:, test]).spikes[opens:].float().sum(0)
+        out = net.simulate(spikes[:, test]).spikes[opens:closing].float().sum(0)
         silent = out.max(1).values == 0
         return float(((out.argmax(1).numpy() == labels[test]) & ~silent.numpy()).mean())
 
@@ -283,7 +283,8 @@ def classify(
     cosines = gradient_angle(net, spikes[:, train[:1]], wanted, pathway)
     optimizer = RMaxProp(net.parameters(), lr=learning_rate, t_update=duration)
     random = np.random.default_rng(derive(seed, "order"))
-    curve, rates = [], (0.0,)
+    curve: list[float] = []
+    rates: tuple[float, ...] = (0.0,)
     for epoch in range(n_epochs):
         shuffled = random.permutation(train)
         parts = [shuffled[i : i + batch] for i in range(0, len(shuffled), batch)]

@@ -164,7 +164,7 @@ class SpikingPicture(Study):
             )  # fmt: skip
             ax.set_title(f"{name}: {float(one.final_cost):.2f}")
             ax.set(ylabel="output unit")
-        axes[0, 0].legend(loc="lower left", markerscale=2)
+        rasters.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         rasters.set_label(
             "Output spikes after learning (ticks) and the picture (circles), with the cost per "
             "target spike, for four conditions."

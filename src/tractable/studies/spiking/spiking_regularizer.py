@@ -128,7 +128,7 @@ class SpikingRegularizer(Study):
         plain = float(measured.hidden_rate.sel(strength=0.0).mean())
         cost = measured.final_cost.mean("seed")
         best = cost.sel(exponent=4).isel(strength=slice(1, None))
-        strength = float(best.strength[int(best.argmin())])
+        strength = float(best.strength[int(best.values.argmin())])
         yield (
             f"Without regularizer hidden neurons fire at {plain:.3g} Hz; the best of the strengths "
             f"with a = 4 is {strength:g}: cost {float(best.min()):.3g} per target spike, plain "

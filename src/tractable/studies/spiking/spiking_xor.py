@@ -133,14 +133,14 @@ class SpikingXor(Study):
         plots.plot_cost_bars(shown, xlabel="patterns answered by the right unit alone", ax=ax)
         ax.axvline(float(theory.three_of_four), color="0.4", lw=0.9, label="three of four patterns")
         ax.set_xlim(0, 1.03)
-        ax.legend(loc="upper right")
+        ax.legend(loc="lower right")
         bars.set_label(
             "Accuracy over the last 15 % of the run for each kind of feedback: every seed a dot, "
             "the mean a bar."
         )
         curves, ax = plot.new(size=(5.6, 3.6))
         shown = {c: measured.accuracy.sel(condition=c).values for c in CONDITIONS}
-        plots.plot_learning(shown, float(measured.block_ms), ax=ax,
+        plots.plot_learning(shown, float(measured.block_ms.max()), ax=ax,
                             ylabel="patterns answered by the right unit alone")  # fmt: skip
         drop = self.drop_at * self.n_updates * task.WINDOW_MS / 1000
         ax.axvline(drop, color="0.4", ls=":", lw=0.9, label="learning rate / 10")
@@ -149,7 +149,7 @@ class SpikingXor(Study):
             "Accuracy in blocks of the run; the learning rate falls to a tenth at the dotted line."
         )
         raster, ax = plot.new(size=(6.4, 4.0))
-        best = int(measured.strict_accuracy.sel(condition="symmetric").argmax())
+        best = int(measured.strict_accuracy.sel(condition="symmetric").values.argmax())
         one = measured.sel(condition="symmetric").isel(seed=best)
         _raster(ax, one, self.n_inputs, self.n_hidden)
         raster.set_label(
