@@ -14,6 +14,7 @@ A run is a folder ``runs/<study>/<hash>/``; the folder is the result, the cache 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import logging
@@ -37,6 +38,7 @@ from tractable.run import Run, environment
 
 if TYPE_CHECKING:
     import xarray as xr
+    from distributed import Client
     from matplotlib.figure import Figure
 
 __all__ = ["Check", "Cost", "Paper", "Range", "Result", "Run", "Study", "Table"]
@@ -47,9 +49,10 @@ FILE_ONLY = {"file_only": True}  # the command line says it in its own words
 # Fields of a study may not take the names of the runner's flags.
 RESERVED = (
     *("seed", "device", "out", "force", "preset", "from", "from_", "threads", "workers"),
-    *("dry_run", "figures", "study"),
+    *("dry_run", "figures", "study", "scheduler", "grid"),
 )
 LARGEST_SEED = 2**63 - 1
+KEEP_SECONDS = 1.0  # a measurement that took longer is kept while the theory is computed
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Study:
             check_field(name, getattr(self, name), hint)
 
     @classmethod
+    @functools.cache
     def field_types(cls) -> dict[str, Any]:
         """Return the type of every parameter, with its Range."""
         hints = field_hints(cls)
@@ -184,7 +188,7 @@ class Study:
         force: bool = False,
         workers: int = 0,
         threads: int | None = None,
-        engine: Executor | None = None,
+        engine: Executor | Client | None = None,
         progress: bool = True,
         reporter: Callable[[int, float], None] | None = None,
     ) -> Result:
@@ -206,9 +210,8 @@ class Study:
             Processes for `Run.map`; 0 computes in this process.
         threads : int, optional
             Threads of torch in this process.
-        engine : concurrent.futures.Executor, optional
-            Used by `Run.map` instead of ``workers``; a Dask client gives one by
-            ``client.get_executor()``.
+        engine : concurrent.futures.Executor or distributed.Client, optional
+            Used by `Run.map` instead of ``workers``.
         progress : bool
             Show progress on a terminal.
         reporter : callable, optional
@@ -227,13 +230,15 @@ class Study:
             return Result.open(final, self)
         partial = final.with_name(final.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
-        with store.lock(partial), _logged(partial / "log.txt"), contextlib.ExitStack() as stack:
+        with store.lock(partial), contextlib.ExitStack() as stack:
+            if not force and (final / "checks.json").exists():  # finished by another meanwhile
+                shutil.rmtree(partial)
+                return Result.open(final, self)
+            stack.enter_context(_logged(partial / "log.txt"))
             if force:
                 _empty(partial)
-            if not force and (final / "checks.json").exists():  # finished by another meanwhile
-                return Result.open(final, self)
             if engine is None and workers > 0:
-                engine = stack.enter_context(_workers(workers, type(self)))
+                engine = stack.enter_context(_workers(workers))
             if threads is not None:
                 import torch
 
@@ -254,26 +259,27 @@ class Study:
         started = time.time()
         identity = self.identity(run.seed)
         log.info("%s on %s, seed %d", self.name(), run.device, run.seed)
-        done = run.folder / "measured.nc"
+        result, done = run.folder / "result.nc", run.folder / "measured.nc"
         with seeded(run.seed):
-            if done.exists():
-                measured = xr.load_dataset(done, engine="h5netcdf")
-            else:
+            measured = _kept(done)
+            if measured is None:
                 if list((run.folder).glob("points/*.nc")) or list(run.folder.glob("checkpoints/*")):
                     log.info("%s: going on where it was stopped", self.name())
+                begun = time.monotonic()
                 measured = _dataset("measure", self.measure(run))
                 measured.attrs["notes"] = json.dumps(run.notes)
-                temporary = done.with_suffix(".tmp")
-                measured.to_netcdf(temporary, engine="h5netcdf")
-                os.replace(temporary, done)
-                measured = xr.load_dataset(done, engine="h5netcdf")
+                if time.monotonic() - begun > KEEP_SECONDS:
+                    temporary = done.with_suffix(".tmp")
+                    measured.to_netcdf(temporary, engine="h5netcdf")
+                    os.replace(temporary, done)
+            # The theory and the checks read what a later redrawing will read.
+            measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
+            measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
             log.info("%s: measured; computing the theory", self.name())
             theory = _dataset("theory", self.theory(measured))
             checks = tuple(self.checks(theory, measured))
             answers = tuple(self.answers(theory, measured))
-        result = run.folder / "result.nc"
-        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="w")
-        measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="a")
+        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
         source = _source_file(type(self))
         store.write_json(
             run.folder / "params.json",
@@ -282,12 +288,14 @@ class Study:
                 "study_file": None if source is None else str(source),
                 "environment": environment(run),
                 "seconds": round(time.time() - started, 2),
+                "result_sha256": store.hash_file(result),
             },
         )
         store.write_json(run.folder / "answers.json", [plain_answer(answer) for answer in answers])
-        for part in ("points", "checkpoints"):
-            shutil.rmtree(run.folder / part, ignore_errors=True)
-        done.unlink()
+        for part in ("points", "checkpoints", "attempts"):
+            if (run.folder / part).exists():
+                shutil.rmtree(run.folder / part, ignore_errors=True)
+        done.unlink(missing_ok=True)
         log.info("%s: %d of %d checks hold", self.name(), sum(c.holds for c in checks), len(checks))
         # Written last: a folder with checks.json is a finished run.
         store.write_json(run.folder / "checks.json", [asdict(check) for check in checks])
@@ -302,6 +310,20 @@ def _dataset(method: str, value: Any) -> xr.Dataset:
     if not isinstance(value, xr.Dataset):
         raise TypeError(f"{method} must return an xarray.Dataset, got {type(value).__name__}")
     return value
+
+
+def _kept(path: Path) -> xr.Dataset | None:
+    """Return the measurement that an earlier attempt has kept, None if there is none."""
+    import xarray as xr
+
+    if not path.exists():
+        return None
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, KeyError, ValueError):
+        log.warning("%s is damaged: measuring again", path)
+        path.unlink()
+        return None
 
 
 def _tuples(value: Any) -> Any:
@@ -351,8 +373,9 @@ def _logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _workers(workers: int, cls: type) -> Executor:
-    from tractable.core.processes import processes
+@contextlib.contextmanager
+def _workers(workers: int) -> Iterator[Any]:
+    from tractable.core.cluster import local
 
-    imported_by_path = cls.__module__.startswith("tractable_file_")
-    return processes(workers, _source_file(cls) if imported_by_path else None)
+    with local(workers) as client:
+        yield client
