@@ -33,6 +33,7 @@ from tractable.core import folder as store
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
 from tractable.core.fields import Range, check_field, field_hints
+from tractable.core.progress import logged
 from tractable.result import Result
 from tractable.run import Run, environment
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Cost", "Paper", "Range", "Result", "Run", "Study", "Table"]
 
 log = logging.getLogger("tractable")
-FILE_ONLY = {"file_only": True}  # the command line says it in its own words
 
 # Fields of a study may not take the names of the runner's flags.
 RESERVED = (
@@ -234,7 +234,7 @@ class Study:
             if not force and (final / "checks.json").exists():  # finished by another meanwhile
                 shutil.rmtree(partial)
                 return Result.open(final, self)
-            stack.enter_context(_logged(partial / "log.txt"))
+            stack.enter_context(logged(partial / "log.txt"))
             if force:
                 _empty(partial)
             if engine is None and workers > 0:
@@ -251,6 +251,20 @@ class Study:
         (final / "lock.json").unlink(missing_ok=True)
         return Result.open(final, self)
 
+    def measurement(self, run: Run) -> xr.Dataset:
+        """Return what `measure` returns, with the notes of the run."""
+        measured = _dataset("measure", self.measure(run))
+        measured.attrs["notes"] = json.dumps(run.notes)
+        return measured
+
+    def evaluate(
+        self, measured: xr.Dataset
+    ) -> tuple[xr.Dataset, tuple[Check, ...], tuple[str | Table, ...]]:
+        """Return theory, checks and answers of a measurement."""
+        theory = _dataset("theory", self.theory(measured))
+        checks = tuple(self.checks(theory, measured))
+        return theory, checks, tuple(self.answers(theory, measured))
+
     def _compute(self, run: Run) -> None:
         import xarray as xr
 
@@ -266,8 +280,7 @@ class Study:
                 if list((run.folder).glob("points/*.nc")) or list(run.folder.glob("checkpoints/*")):
                     log.info("%s: going on where it was stopped", self.name())
                 begun = time.monotonic()
-                measured = _dataset("measure", self.measure(run))
-                measured.attrs["notes"] = json.dumps(run.notes)
+                measured = self.measurement(run)
                 if time.monotonic() - begun > KEEP_SECONDS:
                     temporary = done.with_suffix(".tmp")
                     measured.to_netcdf(temporary, engine="h5netcdf")
@@ -276,9 +289,7 @@ class Study:
             measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
             measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
             log.info("%s: measured; computing the theory", self.name())
-            theory = _dataset("theory", self.theory(measured))
-            checks = tuple(self.checks(theory, measured))
-            answers = tuple(self.answers(theory, measured))
+            theory, checks, answers = self.evaluate(measured)
         theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
         source = _source_file(type(self))
         store.write_json(
@@ -288,7 +299,7 @@ class Study:
                 "study_file": None if source is None else str(source),
                 "environment": environment(run),
                 "seconds": round(time.time() - started, 2),
-                "result_sha256": store.hash_file(result),
+                "result_sha256": store.hash_content(result),
             },
         )
         store.write_json(run.folder / "answers.json", [plain_answer(answer) for answer in answers])
@@ -347,30 +358,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(item)
         elif item.name not in ("lock.json", "log.txt"):
             item.unlink()
-
-
-@contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    except KeyboardInterrupt:
-        log.warning("interrupted; the same command goes on from here", extra=FILE_ONLY)
-        raise
-    except ValueError as error:
-        log.error("%s", error, extra=FILE_ONLY)
-        raise
-    except Exception:
-        log.exception("stopped by an error", extra=FILE_ONLY)
-        raise
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
 
 
 @contextlib.contextmanager

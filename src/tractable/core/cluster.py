@@ -12,13 +12,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tractable.core.checks import check_range
-from tractable.core.engine import Lost, Unreachable
+from tractable.core.engine import Engine, Here, Lost, Unreachable
 from tractable.core.processes import NotImportable
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Cluster", "available_cores", "connect", "local"]
+__all__ = ["Cluster", "available_cores", "connect", "local", "opened"]
 
 log = logging.getLogger("tractable")
 
@@ -93,6 +93,35 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
         ) from error
 
 
+@contextlib.contextmanager
+def opened(workers: int, scheduler: str | None = None, client: Client | None = None) -> Iterator[Engine]:
+    """Give the engine that a user has asked for.
+
+    Parameters
+    ----------
+    workers : int
+        Processes of this machine; 0 is this process.
+    scheduler : str, optional
+        Address of a running scheduler, instead.
+    client : distributed.Client, optional
+        Of a running cluster, instead.
+    """
+    if client is not None:
+        yield Cluster(client)
+    elif scheduler is not None:
+        engine = Cluster(connect(scheduler), scheduler)
+        try:
+            yield engine
+        finally:
+            with _silent("distributed"):
+                engine.client.close()
+    elif workers:
+        with local(workers) as inside:
+            yield Cluster(inside)
+    else:
+        yield Here()
+
+
 class Cluster:
     """The engine of a Dask client (see `tractable.core.engine.Engine`).
 
@@ -114,6 +143,10 @@ class Cluster:
         self._ended: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._token = uuid.uuid4().hex[:8]
         self._workers, self._counted, self._said = 0, -COUNT_SECONDS, 0.0
+
+    def workers(self) -> int:
+        """Return how many workers the scheduler had when they were last counted."""
+        return self._workers
 
     def capacity(self) -> int:
         """Return four tasks for each worker."""

@@ -32,6 +32,9 @@ class Unreachable(ConnectionError):
 class Engine(Protocol):
     """What runs tasks."""
 
+    def workers(self) -> int:
+        """Return how many tasks run at the same time."""
+
     def capacity(self) -> int:
         """Return how many tasks keep the engine busy."""
 
@@ -50,6 +53,10 @@ class Here:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Callable[..., Any], Any]] = []
+
+    def workers(self) -> int:
+        """Return 1."""
+        return 1
 
     def capacity(self) -> int:
         """Return 1: what is not asked for is not computed."""
@@ -82,9 +89,13 @@ class Pool:
         self._ended: SimpleQueue[tuple[int, Future[Any]]] = SimpleQueue()
         self._flying: dict[int, Future[Any]] = {}
 
+    def workers(self) -> int:
+        """Return the workers of the executor, as far as it says."""
+        return int(getattr(self._executor, "_max_workers", 4))
+
     def capacity(self) -> int:
         """Return four tasks for each worker."""
-        return 4 * int(getattr(self._executor, "_max_workers", 4))
+        return 4 * self.workers()
 
     def submit(self, number: int, function: Callable[..., Any], payload: Any) -> None:
         """Hand the task to the executor."""
@@ -180,7 +191,7 @@ class Flow:
                     flying[number] = task
                     self._engine.submit(number, self._function, task[0])
                 if self._tick is not None:
-                    self._tick(len(flying))
+                    self._tick(min(len(flying), self._engine.workers()))
                 if not flying:
                     if not self._again:
                         return

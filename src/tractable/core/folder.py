@@ -19,6 +19,7 @@ __all__ = [
     "Locked",
     "canonical",
     "digest",
+    "hash_content",
     "hash_file",
     "is_full",
     "lock",
@@ -92,12 +93,17 @@ def hash_file(path: Path) -> str:
     key = (str(path.absolute()), stat.st_ino, stat.st_size, stat.st_mtime_ns)
     if key in _hashes:
         return _hashes[key]
-    with path.open("rb") as file:
-        value = hashlib.file_digest(file, "sha256").hexdigest()
+    value = hash_content(path)
     # A file that is being written now may change again within the same tick of its clock.
     if time.time() - stat.st_mtime > SETTLED_SECONDS:
         _hashes[key] = value
     return value
+
+
+def hash_content(path: Path) -> str:
+    """Return the SHA-256 of a file's content, read now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_full(error: BaseException | None) -> bool:
