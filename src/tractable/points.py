@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
+from tractable.core.engine import Engine, Here
 from tractable.core.processes import Reference
 from tractable.result import read_json
 from tractable.run import Run
@@ -32,7 +33,21 @@ if TYPE_CHECKING:
 
     from tractable.core.stack import Part
 
-__all__ = ["Order", "Point", "Report", "Stored", "compute", "is_finished", "shared_points"]
+__all__ = [
+    "Numbers",
+    "Order",
+    "Point",
+    "Report",
+    "Same",
+    "Stored",
+    "compute",
+    "is_finished",
+    "last_line",
+    "read_folder",
+    "read_shared",
+    "reference",
+    "shared_points",
+]
 
 RETRIES = 2
 FLUSH_SECONDS = 5.0  # of work at most are lost with the worker of a shared file
@@ -50,10 +65,26 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Same:
+    """A class of this process, for this process."""
+
+    cls: type[Study]
+
+    def resolve(self) -> type[Study]:
+        """Return it."""
+        return self.cls
+
+
+def reference(cls: type[Study], engine: Engine) -> Reference | Same:
+    """Return how a task of the engine finds the class."""
+    return Same(cls) if isinstance(engine, Here) else Reference.of(cls)
+
+
+@dataclass(frozen=True)
 class Order:
     """What a worker is asked to do."""
 
-    study: Reference
+    study: Reference | Same
     points: tuple[Point, ...]
     out: str
     session: str
@@ -108,6 +139,12 @@ def compute(order: Order) -> list[Report]:
         if order.block:
             return list(_block(order, cls, device))
         return [_in_its_folder(order, cls, point, device) for point in order.points]
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a traceback that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 # --- in a run folder -------------------------------------------------------------------------
@@ -306,10 +343,10 @@ def _write_rows(order: Order, folder: Path, rows: list[_Row]) -> Iterator[Report
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     path = folder / f"{name}.nc"
     try:
-        for mode, group in (("w", "measured"), ("a", "theory")):
-            parts = [Part((i,), getattr(row, group)) for i, row in enumerate(rows)]
-            dataset = stack(parts, len(rows))
-            dataset.to_netcdf(temporary, group=group, engine="h5netcdf", mode=mode)
+        measured = stack([Part((i,), row.measured) for i, row in enumerate(rows)], len(rows))
+        theory = stack([Part((i,), row.theory) for i, row in enumerate(rows)], len(rows))
+        measured.to_netcdf(temporary, group="measured", engine="h5netcdf", mode="w")
+        theory.to_netcdf(temporary, group="theory", engine="h5netcdf", mode="a")
         os.replace(temporary, path)
         record = {
             "points": [row.point.digest for row in rows],
@@ -401,7 +438,8 @@ def _read_groups(path: Path, sha256: str | None) -> tuple[xr.Dataset, xr.Dataset
         if sha256 is not None and store.hash_content(path) != sha256:
             raise ValueError("its content has changed")
         measured, theory = (
-            xr.load_dataset(path, group=group, engine="h5netcdf") for group in ("measured", "theory")
+            xr.load_dataset(path, group=group, engine="h5netcdf")
+            for group in ("measured", "theory")
         )
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged: {error}") from error

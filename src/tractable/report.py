@@ -12,10 +12,9 @@ import io
 import itertools
 import math
 import re
-import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,26 +154,8 @@ def write(result: Result, *, figures: str = "svg") -> Path:
 
 
 def command(study: Study, seed: int, file: str | None = None) -> str:
-    """Return the command line that repeats a run: every field that differs from its default."""
-    words = ["tractable", "run", file or study.name()]
-    types = study.field_types()
-    for item in fields(study):
-        value = getattr(study, item.name)
-        default = item.default if item.default_factory is MISSING else item.default_factory()
-        if value == default:
-            continue
-        flag = item.name.replace("_", "-")
-        if types[item.name] is bool:
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, tuple):
-            words += [f"--{flag}", *map(str, value)]
-        elif isinstance(value, str) and value.startswith("-"):  # not a flag of its own
-            words.append(f"--{flag}={value}")
-        else:
-            words += [f"--{flag}", str(value)]
-    if seed:
-        words += ["--seed", str(seed)]
-    return shlex.join(words)
+    """Return the command line that repeats a run."""
+    return study.command(seed, file)
 
 
 def _url(study: Study) -> str:

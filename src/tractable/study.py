@@ -20,12 +20,13 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import time
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -161,10 +162,43 @@ class Study:
         """Return the fields as plain values."""
         return json.loads(store.canonical(asdict(self)))
 
+    def command(self, seed: int = 0, file: str | None = None) -> str:
+        """Return the command line of a run: every field that differs from its default."""
+        words = ["tractable", "run", file or self.name()]
+        types = self.field_types()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            if value == default:
+                continue
+            flag = item.name.replace("_", "-")
+            if types[item.name] is bool:
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            elif isinstance(value, tuple):
+                words += [f"--{flag}", *map(str, value)]
+            elif isinstance(value, str) and value.startswith("-"):  # not a flag of its own
+                words.append(f"--{flag}={value}")
+            else:
+                words += [f"--{flag}", str(value)]
+        if seed:
+            words += ["--seed", str(seed)]
+        return shlex.join(words)
+
+    @classmethod
+    def source_file(cls) -> Path | None:
+        """Return the file of a study that is not part of this library, else None."""
+        if cls.__module__.startswith("tractable."):
+            return None
+        try:
+            path = Path(inspect.getfile(cls))
+        except (TypeError, OSError):
+            return None
+        return path.resolve() if path.is_file() else None
+
     def identity(self, seed: int) -> dict[str, Any]:
         """Return all that the result depends on; its hash names the run folder."""
         check_range("seed", seed, 0, LARGEST_SEED)
-        source = _source_file(type(self))
+        source = self.source_file()
         paths = [*self.files(), *([] if source is None else [source])]
         files = [[path.name, store.hash_file(path)] for path in paths]
         return {
@@ -291,7 +325,7 @@ class Study:
             log.info("%s: measured; computing the theory", self.name())
             theory, checks, answers = self.evaluate(measured)
         theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
-        source = _source_file(type(self))
+        source = self.source_file()
         store.write_json(
             run.folder / "params.json",
             {
@@ -339,17 +373,6 @@ def _kept(path: Path) -> xr.Dataset | None:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _source_file(cls: type) -> Path | None:
-    """Return the file of a study that is not part of this library (for the hash), else None."""
-    if cls.__module__.startswith("tractable."):
-        return None
-    try:
-        path = Path(inspect.getfile(cls))
-    except (TypeError, OSError):
-        return None
-    return path.resolve() if path.is_file() else None
 
 
 def _empty(folder: Path) -> None:

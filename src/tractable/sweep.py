@@ -23,7 +23,7 @@ from tractable.core import folder as store
 from tractable.core.checks import check_range
 from tractable.core.claims import Check
 from tractable.core.cluster import opened
-from tractable.core.engine import Engine, Flow, Here
+from tractable.core.engine import Engine, Flow
 from tractable.core.grid import Grid, Interval, read_grid
 from tractable.core.processes import NotImportable, Reference
 from tractable.core.progress import Tally, logged
@@ -33,10 +33,13 @@ from tractable.points import (
     Order,
     Point,
     Report,
+    Same,
     compute,
     is_finished,
+    last_line,
     read_folder,
     read_shared,
+    reference,
     shared_points,
 )
 from tractable.study import Study
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
-__all__ = ["Plan", "assemble", "last_line", "plan", "sweep"]
+__all__ = ["Plan", "as_study", "assemble", "plan", "sweep"]
 
 log = logging.getLogger("tractable")
 
@@ -166,16 +169,14 @@ def plan(
     """Return a sweep that is checked and ready to run; the parameters are those of `sweep`."""
     check_range("threads", threads, 1)
     check_range("points_per_file", points_per_file, 1)
-    base = _instance(study)
+    base = as_study(study)
     base.identity(seed)  # refuses a seed out of range
     cls, parameters = type(base), base.parameters()
 
     def build(point: dict[str, Any]) -> Study:
         return cls.from_parameters({**parameters, **_fields(point)})
 
-    axes = read_grid(
-        grid, cls.field_types(), build, n_random=random, random_seed=random_seed
-    )
+    axes = read_grid(grid, cls.field_types(), build, n_random=random, random_seed=random_seed)
     return Plan(base, axes, seed, Path(out), device, threads, points_per_file)
 
 
@@ -193,7 +194,7 @@ class Plan:
     failures: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._here = True
+        self._reference: Reference | Same = Same(type(self.study))
         self._digests = np.zeros(len(self.grid), dtype="S16")
         self._state = np.zeros(len(self.grid), dtype=np.uint8)
         self._session = uuid.uuid4().hex[:12]
@@ -203,14 +204,19 @@ class Plan:
     def points(self) -> Iterator[Point]:
         """Yield the points one by one."""
         cls, parameters = type(self.study), self.study.parameters()
+        before: dict[str, Any] | None = None
+        point: dict[str, Any] = {}
+        identity: dict[str, Any] = {}
         for number, values in enumerate(self.grid):
-            point = {**parameters, **_fields(values)}
+            fields = _fields(values)
+            if fields != before:  # the seed alone may differ
+                point, identity, before = {**parameters, **fields}, {}, fields
             seed = values.get("seed", self.seed)
             digest = self._digests[number].decode()
             if not digest:
-                study = cls.from_parameters(point)
-                point = study.parameters()
-                digest = store.digest(study.identity(seed))
+                if not identity:
+                    identity = cls.from_parameters(point).identity(seed)
+                digest = store.digest({**identity, "seed": seed})
                 self._digests[number] = digest.encode()
             yield Point(number, point, seed, digest)
 
@@ -242,6 +248,10 @@ class Plan:
             random = {"points": len(self.grid), "seed": self.grid.random_seed}
         return {**identity, "grid": axes, "random": random}
 
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point was finished when it was last looked at."""
+        return bool(self._state[point.number] == DONE)
+
     def look(self) -> int:
         """Look which points are finished; return how many are missing."""
         here = set()
@@ -249,7 +259,9 @@ class Plan:
             here = {path.name for path in self.runs.iterdir()}
         known = shared_points(self.runs / "shared").rows
         for point in self.points():
-            if point.digest in known or (point.digest in here and is_finished(self.runs / point.digest)):
+            if point.digest in known or (
+                point.digest in here and is_finished(self.runs / point.digest)
+            ):
                 self._state[point.number] = DONE
         return int((self._state != DONE).sum())
 
@@ -301,7 +313,7 @@ class Plan:
 
     def _order(self, points: tuple[Point, ...], block: str = "", force: bool = False) -> Order:
         return Order(
-            Reference.of(type(self.study)) if not self._here else _Same(type(self.study)),
+            self._reference,
             points,
             str(self.out),
             self._session,
@@ -314,7 +326,7 @@ class Plan:
     def _work(self, engine: Engine, orders: Iterator[Order], progress: bool) -> None:
         import torch
 
-        self._here = isinstance(engine, Here)
+        self._reference = reference(type(self.study), engine)
         before = torch.get_num_threads()
         total = len(self.grid)
         try:
@@ -327,8 +339,7 @@ class Plan:
                         self._take(report, ended.payload, flow, tally)
                 log.info("%s", tally.text())
         finally:
-            if self._here:
-                torch.set_num_threads(before)
+            torch.set_num_threads(before)
 
     def _reports(
         self, order: Order, value: list[Report] | None, error: BaseException | None
@@ -453,9 +464,7 @@ class Plan:
         return result
 
     def _record(self) -> dict[str, Any]:
-        from tractable.study import _source_file
-
-        source = _source_file(type(self.study))
+        source = self.study.source_file()
         return {
             **self.describe(),
             "defaults": self.study.parameters(),
@@ -475,16 +484,6 @@ class Plan:
         failed = self._n(FAILED)
         text = f"{self._n(DONE)} of {len(self.grid)} points are finished"
         return f"{text}, {failed} failed" if failed else text
-
-
-@dataclass(frozen=True)
-class _Same:
-    """A class of this process, for this process."""
-
-    cls: type[Study]
-
-    def resolve(self) -> type[Study]:
-        return self.cls
 
 
 class _EngineWhenNeeded:
@@ -556,7 +555,8 @@ def _fields(point: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in point.items() if name != "seed"}
 
 
-def _instance(study: Study | type[Study] | str) -> Study:
+def as_study(study: Study | type[Study] | str) -> Study:
+    """Return the study that is meant: a class or a name stands for its defaults."""
     if isinstance(study, str):
         from tractable.studies import find
 
@@ -566,9 +566,3 @@ def _instance(study: Study | type[Study] | str) -> Study:
     if not isinstance(study, Study):
         raise TypeError(f"study must be a Study, its class or its name, got {study!r}")
     return study
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a traceback that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""

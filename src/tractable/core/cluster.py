@@ -94,7 +94,9 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
 
 
 @contextlib.contextmanager
-def opened(workers: int, scheduler: str | None = None, client: Client | None = None) -> Iterator[Engine]:
+def opened(
+    workers: int, scheduler: str | None = None, client: Client | None = None
+) -> Iterator[Engine]:
     """Give the engine that a user has asked for.
 
     Parameters

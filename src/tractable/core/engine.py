@@ -148,6 +148,8 @@ class Flow:
         Called with the number of running tasks about once a second.
     losses : int
         How often a task may lose its worker.
+    ahead : bool
+        False hands out only as many tasks as there are workers: the next ones depend on them.
     """
 
     def __init__(
@@ -158,10 +160,11 @@ class Flow:
         *,
         tick: Callable[[int], None] | None = None,
         losses: int = LARGEST_LOSSES,
+        ahead: bool = True,
     ) -> None:
         self._engine, self._function = engine, function
         self._payloads, self._more = iter(payloads), True
-        self._tick, self._losses = tick, losses
+        self._tick, self._losses, self._ahead = tick, losses, ahead
         self._again: list[tuple[float, int, Any, int]] = []
         self._numbers = itertools.count()
 
@@ -186,6 +189,8 @@ class Flow:
         try:
             while True:
                 room = self._engine.capacity()
+                if not self._ahead:
+                    room = max(1, self._engine.workers())
                 while len(flying) < room and (task := self._next()) is not None:
                     number = next(self._numbers)
                     flying[number] = task

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from tractable.core.checks import check_range, nearest_names
 from tractable.core.fields import Range, check_field
 
-__all__ = ["Axis", "Grid", "Interval", "read_grid"]
+__all__ = ["Axis", "Grid", "Interval", "kind_of", "read_axis", "read_grid"]
 
 LARGEST_NAMED = 100  # values and points that a message lists one by one
 SEED = Annotated[int, Range(0, 2**63 - 1)]
@@ -42,12 +42,16 @@ class Interval:
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+    """Integers only."""
 
     def draw(self, source: random.Random) -> float:
         """Return a number of the interval."""
         if self.log:
-            return math.exp(source.uniform(math.log(self.low), math.log(self.high)))
-        return source.uniform(self.low, self.high)
+            value = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            value = source.uniform(self.low, self.high)
+        return round(value) if self.whole else min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def read_grid(
     if n_random is not None:
         check_range("random", n_random, 1)
     hints = {**hints, "seed": SEED}
-    axes = []
+    axes: list[Axis] = []
     for name, values in _pairs(grid):
         if name not in hints:
             near = nearest_names(name, hints, n=1)
@@ -184,8 +188,25 @@ def _pairs(grid: Mapping[str, Any] | Sequence[str]) -> Iterator[tuple[str, Any]]
 # --- the values of one field -----------------------------------------------------------------
 
 
+def read_axis(name: str, values: Any, hint: Any) -> tuple[Any, ...] | Interval:
+    """Return the values of one field that a search may take: a list, or an interval.
+
+    Raises
+    ------
+    ValueError
+        They cannot be read, or are not permitted.
+    """
+    axis = _axis(name, values, hint, True)
+    _refuse({name: hint}, [axis])
+    found = axis.values
+    if isinstance(found, Interval) or kind_of(hint)[0] is not int or len(found) < 3:
+        return found
+    whole = found == tuple(range(found[0], found[-1] + 1))
+    return Interval(found[0], found[-1], whole=True) if whole else found
+
+
 def _axis(name: str, values: Any, hint: Any, drawn: bool) -> Axis:
-    kind, bounds = _kind(hint)
+    kind, bounds = kind_of(hint)
     if isinstance(values, str):
         if kind in (int, float) and (span := SPAN.fullmatch(values)):
             return Axis(name, _span(name, span, kind, bounds, drawn))
@@ -224,12 +245,12 @@ def _span(
         return tuple(values)
     if kind is int and spacing is None:
         try:
-            values = range(int(low), int(high))
+            whole = range(int(low), int(high))
         except ValueError:
             raise ValueError(f"grid: {name}={text}: {name} takes integers") from None
-        if not values:
+        if not whole:
             raise ValueError(f"grid: {name}={text} is empty: the end is not included")
-        return tuple(values)
+        return tuple(whole)
     if not drawn:
         raise ValueError(
             f"grid: {name}={text} has no number of values: write {low}:{high}:lin5 or "
@@ -238,7 +259,7 @@ def _span(
     if a >= b:
         raise ValueError(f"grid: {name}={text} is empty: the first end must be below the second")
     if kind is int:
-        raise ValueError(f"grid: {name}={text}: give the integers as {low}:{high} or with log7")
+        return Interval(math.ceil(a), math.floor(b), spacing == "log", whole=True)
     return Interval(a, b, spacing == "log" or bool(bounds and bounds.log and a > 0))
 
 
@@ -255,7 +276,7 @@ def _words(text: str) -> list[str]:
 
 
 def _value(name: str, word: str, hint: Any) -> Any:
-    kind, _ = _kind(hint)
+    kind, _ = kind_of(hint)
     origin = get_origin(kind)
     if word == "None" and type(None) in get_args(_bare(hint)):
         return None
@@ -301,8 +322,8 @@ def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def _kind(hint: Any) -> tuple[Any, Range | None]:
-    """Return the type of a field without Annotated and without None, and its Range."""
+def kind_of(hint: Any) -> tuple[Any, Range | None]:
+    """Return the type of an annotated field, without None, and its Range."""
     bounds = None
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)

@@ -92,8 +92,10 @@ def join(measured: xr.Dataset, theory: xr.Dataset, taken: Iterable[str]) -> xr.D
     right = theory.drop_vars([dim for dim in same if dim in theory.variables])
     right = right.rename({**names, **{a: b for a, b in same.items() if a in right.dims}})
     if clash := set(left.variables) & set(right.variables):
-        raise ValueError(f"a measured variable may not be named {', '.join(sorted(map(str, clash)))}")
-    return left.merge(right, compat="override", join="override", combine_attrs="drop")
+        raise ValueError(
+            f"a measured variable may not be named {', '.join(sorted(map(str, clash)))}"
+        )
+    return left.merge(right, compat="override", join="override", combine_attrs="override")
 
 
 def spread(
