@@ -45,7 +45,7 @@ def test_a_search_is_a_table_of_trials(tmp_path: Path) -> None:
     assert data.sizes == {"trial": 8}
     expected = (data.gain - 3.0) ** 2 + 0.1 * (data.depth - 6) ** 2
     np.testing.assert_allclose(data.value, expected)
-    np.testing.assert_array_equal(data.best, np.minimum.accumulate(data.value))
+    np.testing.assert_array_equal(data.best, np.minimum.accumulate(data.value.values))
     assert set(data.state.values.tolist()) == {"complete"}
     best = json.loads(data.attrs["best_parameters"])
     assert data.attrs["best_value"] == float(data.value.min())
@@ -66,8 +66,8 @@ def test_a_search_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
 def test_maximize_and_other_spaces(tmp_path: Path) -> None:
     data = run(tmp_path, 6, over={"sizes": "(1,2),(3,)", "depth": (2, 5, 7)}, maximize=True)
     assert set(data.depth.values.tolist()) <= {2.0, 5.0, 7.0}
-    assert set(data["field_sizes"].values.tolist()) <= {"[1, 2]", "[3]"}
-    np.testing.assert_array_equal(data.best, np.maximum.accumulate(data.value))
+    assert set(data["sizes"].values.tolist()) <= {"[1, 2]", "[3]"}
+    np.testing.assert_array_equal(data.best, np.maximum.accumulate(data.value.values))
 
 
 def test_a_conditional_space_is_suggested_by_the_study(tmp_path: Path) -> None:

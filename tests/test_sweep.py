@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +23,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tractable.core import cluster
+from tractable.core import cluster, devices
 from tractable.core.engine import Flow, Unreachable
 from tractable.core.grid import Grid, read_grid
 from tractable.core.processes import load_file
@@ -472,7 +476,7 @@ def test_two_sweeps_at_once_share_the_work(
 def test_a_full_disk_loses_no_finished_work(tmp_path: Path, undisturbed: xr.Dataset) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
@@ -507,12 +511,10 @@ def test_an_unreachable_scheduler_is_said_in_one_sentence(
 
 def test_a_study_that_the_workers_cannot_import_is_named(client: Any, tmp_path: Path) -> None:
     copy = tmp_path / "mine.py"
-    copy.write_text(FILE.read_text())
+    here = f"if os.getpid() != {os.getpid()}:\n    import nonesuch\n"
+    copy.write_text(FILE.read_text().replace("import numpy as np", f"{here}import numpy as np", 1))
     study = load_file(copy).Waves
-    gone = copy.with_suffix(".gone")
-    client.run(os.rename, str(copy), str(gone), workers=[next(iter(client.nthreads()))])
-    study.identity = lambda self, seed: {"study": "waves", "seed": seed}  # its file is not here
-    with pytest.raises(ValueError, match=r"the workers cannot import .*mine.py .*there is no file"):
+    with pytest.raises(ValueError, match=r"workers cannot import .*mine.py .*named 'nonesuch'"):
         sweep(study(), {"gain": "1,2"}, out=tmp_path, client=client, progress=False)
     assert not starts(tmp_path)
 
@@ -521,3 +523,120 @@ def test_a_study_that_the_workers_cannot_import_is_named(client: Any, tmp_path: 
 
     with pytest.raises(ValueError, match="other processes cannot import"):
         sweep(Local(), {"seed": "0:2"}, out=tmp_path, client=client, progress=False)
+
+
+def cli(*words: object, cwd: Path) -> tuple[int, str, str]:
+    from tractable.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    words = ("sweep", FILE, "--grid", "gain=1,2", "depth=2,3", "--workers", 0)
+    code, out, _ = cli(*words, "--dry-run", cwd=tmp_path)
+    assert code == 0
+    assert "4 points, 0 of them finished" in out
+    assert not (tmp_path / "runs").exists()
+    accident(tmp_path / "runs", "2-3", "fail")
+    code, out, err = cli(*words, cwd=tmp_path)
+    assert code == 1
+    assert "3 of 4 points are finished, 1 failed; all checks hold in 3 of 3" in out
+    assert "gain=2.0, depth=3: RuntimeError: an accident" in err
+    (tmp_path / "runs/waves/accident-2-3").unlink()
+    code, out, _ = cli(*words, cwd=tmp_path)
+    assert code == 0
+    assert "4 of 4 points are finished; all checks hold in 4 of 4" in out
+    code, _, err = cli("sweep", FILE, "--grid", "gain=1,99,-1", cwd=tmp_path)
+    assert code == 2
+    assert "99" in err
+    assert "-1" in err
+    assert "Traceback" not in err
+    assert cli("sweep", FILE, "--grd", "gain=1", cwd=tmp_path)[0] == 2
+    assert cli("sweep", cwd=tmp_path)[0] == 2
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_sweep(tmp_path: Path) -> None:
+    accident(tmp_path / "runs", "2-3", "fail")
+    words = ("sweep", FILE, "--grid", "gain=0.5,1,2", "depth=2,3", "seed=0:2", "--workers", 0)
+    cli(*words, cwd=tmp_path)
+    (folder,) = (tmp_path / "runs/waves/sweeps").iterdir()
+    code, out, err = cli("report", folder, cwd=tmp_path)
+    assert code == 0, err
+    page = (folder / "report.html").read_text()
+    assert out.strip() == str(folder / "report.html")
+    assert "10 of 12 points are finished, 2 failed" in page
+    assert "Points that failed" in page
+    assert "RuntimeError: an accident" in page
+    assert "in measure" in page  # the traceback
+    assert page.count("<figure") >= 3
+    assert not re.search(r'(src|href)="https?://', page)
+    command = html.unescape(re.search(r"Repeat it: <code>tractable (.*?)</code>", page)[1])
+    (tmp_path / "runs/waves/accident-2-3").unlink()
+    again = cli(*shlex.split(command), "--workers", 0, cwd=tmp_path)
+    assert "12 of 12 points" in again[1]
+    assert list((tmp_path / "runs/waves/sweeps").iterdir()) == [folder]
+
+
+def test_a_page_of_several_runs(tmp_path: Path) -> None:
+    run(tmp_path / "runs", {"gain": "1,2", "depth": "2,3"})
+    folders = finished(tmp_path / "runs")
+    code, out, err = cli("report", *folders, "--out", "page", cwd=tmp_path)
+    assert code == 0, err
+    text = (tmp_path / out.strip()).read_text()
+    assert "a sweep over gain, depth" in text
+    data = xr.load_dataset(tmp_path / "page" / "result.nc", engine="h5netcdf")
+    assert data.y.dims == ("gain", "depth", "t")
+    code, out, err = cli("report", *folders[:3], "--out", "three", cwd=tmp_path)
+    assert code == 0, err
+    assert xr.load_dataset(tmp_path / "three" / "result.nc", engine="h5netcdf").sizes["point"] == 3
+    assert cli("report", cwd=tmp_path)[0] == 2
+    unfinished = tmp_path / "runs/waves/sweeps/unfinished"
+    unfinished.mkdir()
+    (unfinished / "sweep.json").write_text("{}")
+    code, _, err = cli("report", unfinished, cwd=tmp_path)
+    assert code == 2
+    assert "has not come to its end" in err
+
+
+def test_pictures_of_a_sweep(tmp_path: Path) -> None:
+    from tractable.sweep_figures import draw, drawable
+
+    data = run(tmp_path, {"gain": "0.5,1,2,4", "depth": "2,3", "seed": "0:3"})
+    swept = ["gain", "depth", "seed"]
+    assert drawable(data, swept) == ["y", "peak", "count", "distance", "first_step"]
+    figure = draw(data, "peak", swept)
+    (ax,) = figure.axes
+    assert ax.get_xlabel() == "gain"
+    assert ax.get_ylabel() == "peak (V)"
+    theory = [line for line in ax.lines if line.get_label().startswith("theory")]
+    np.testing.assert_array_equal(theory[0].get_xydata(), [[g, g] for g in (0.5, 1, 2, 4)])
+    assert len(draw(data, "y", swept).axes) == 2  # one panel for each depth
+    random = run(tmp_path, {"gain": "0:10", "depth": "1,2,3"}, random=5)
+    assert len(draw(random, "peak", ["gain", "depth"]).axes) == 2
+
+
+def test_a_worker_claims_a_gpu_of_its_own(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from tractable.core.devices import claim; "
+        f"print(claim('auto', n_devices=2, folder=Path({str(tmp_path)!r})), flush=True); input()"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert {worker.stdout.readline().strip() for worker in workers} == {"cuda:0", "cuda:1"}
+    for worker in workers:
+        worker.communicate("")
+    assert devices.claim("cpu") == "cpu"
+    assert devices.claim("auto", n_devices=0) == "auto"

@@ -24,7 +24,7 @@ from tractable.core.checks import check_range
 from tractable.core.claims import Check
 from tractable.core.cluster import opened
 from tractable.core.engine import Engine, Flow
-from tractable.core.grid import Grid, Interval, read_grid
+from tractable.core.grid import Grid, Interval, Listed, read_grid
 from tractable.core.processes import NotImportable, Reference
 from tractable.core.progress import Tally, logged
 from tractable.points import (
@@ -504,14 +504,14 @@ class _EngineWhenNeeded:
         self._opened.__exit__(*error)
 
 
-def assemble(found: list[Numbers], grid: Grid, errors: Mapping[int, str]) -> xr.Dataset:
+def assemble(found: list[Numbers], grid: Grid | Listed, errors: Mapping[int, str]) -> xr.Dataset:
     """Return one dataset of many points, with the swept fields as its dimensions.
 
     Parameters
     ----------
     found : list of Numbers
         What was read of the finished points, in any order.
-    grid : Grid
+    grid : Grid or Listed
         The points.
     errors : mapping
         Number of a failed point to its error.

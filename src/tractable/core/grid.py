@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from tractable.core.checks import check_range, nearest_names
 from tractable.core.fields import Range, check_field
 
-__all__ = ["Axis", "Grid", "Interval", "kind_of", "read_axis", "read_grid"]
+__all__ = ["Axis", "Grid", "Interval", "Listed", "kind_of", "read_axis", "read_grid"]
 
 LARGEST_NAMED = 100  # values and points that a message lists one by one
 SEED = Annotated[int, Range(0, 2**63 - 1)]
@@ -124,6 +124,35 @@ class Grid:
             number, position = divmod(number, len(axis.values))
             point[axis.name] = axis.values[position]
         return {name: point[name] for name in self.names}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Points one by one, where they do not fill a grid."""
+
+    names: tuple[str, ...]
+    points: Sequence[dict[str, Any]]
+
+    @property
+    def n_random(self) -> int:
+        """How many there are."""
+        return len(self.points)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points."""
+        return (len(self.points),)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Each field with the value of every point."""
+        return tuple(Axis(n, tuple(point[n] for point in self.points)) for n in self.names)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.points)
 
 
 def read_grid(
