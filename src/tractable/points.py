@@ -318,18 +318,14 @@ def _compute_row(order: Order, cls: type[Study], point: Point, device: str) -> _
 
 
 def _as_read(dataset: xr.Dataset) -> xr.Dataset:
-    """Return a dataset as it would be read from a file: plain numbers are the same there."""
+    """Return a dataset as it would be read from a file."""
     import io
 
     import xarray as xr
 
-    variables = dataset.variables.values()
-    plain = all(variable.dtype.kind in "ifc" for variable in variables)
-    if plain and all(
-        isinstance(value, str | int | float)
-        for variable in variables
-        for value in variable.attrs.values()
-    ):
+    from tractable.core.stack import is_plain
+
+    if is_plain(dataset):
         return dataset
     with io.BytesIO() as file:
         dataset.to_netcdf(file, engine="h5netcdf")

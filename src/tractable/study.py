@@ -303,6 +303,7 @@ class Study:
         import xarray as xr
 
         from tractable.core.seeds import seeded
+        from tractable.core.stack import is_plain
 
         started = time.time()
         identity = self.identity(run.seed)
@@ -321,7 +322,8 @@ class Study:
                     os.replace(temporary, done)
             # The theory and the checks read what a later redrawing will read.
             measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
-            measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
+            if not is_plain(measured):
+                measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
             log.info("%s: measured; computing the theory", self.name())
             theory, checks, answers = self.evaluate(measured)
         theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")

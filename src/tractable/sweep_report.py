@@ -255,7 +255,7 @@ def _points(page: SweepPage) -> tuple[list[str], list[list[Any]]]:
     dims = data.error.dims
     scalars = [name for name in drawable(data, page.swept) if data[name].dims == dims]
     scalars = scalars[:MOST_SCALARS]
-    rows = []
+    rows: list[list[Any]] = []
     for position in np.ndindex(*data.error.shape):
         if len(rows) == MOST_POINTS:
             break

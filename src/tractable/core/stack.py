@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["POINT", "Part", "join", "spread", "stack"]
+__all__ = ["POINT", "Part", "is_plain", "join", "spread", "stack"]
 
 POINT = "point"
 
@@ -26,6 +26,17 @@ class Part:
     positions: Sequence[int]
     dataset: xr.Dataset
     stacked: bool = False
+
+
+def is_plain(dataset: xr.Dataset) -> bool:
+    """Tell whether a dataset is the same when it is read back from a netCDF file.
+
+    So are numbers and plain attributes; texts, truth values, times and lists may change their type.
+    """
+    attributes = [dataset.attrs, *(variable.attrs for variable in dataset.variables.values())]
+    return all(variable.dtype.kind in "ifc" for variable in dataset.variables.values()) and all(
+        type(value) in (str, int, float) for attrs in attributes for value in attrs.values()
+    )
 
 
 def stack(parts: Iterable[Part], n_points: int) -> xr.Dataset:
