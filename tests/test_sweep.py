@@ -70,6 +70,11 @@ def finished(out: Path) -> list[Path]:
     ]
 
 
+def n_measured(out: Path) -> int:
+    """Return how many unfinished points have kept their measurement (it took over a second)."""
+    return len(list(out.glob("waves/*.partial/measured.nc")))
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -220,17 +225,18 @@ class Dry:
         self.flying.clear()
 
 
-def test_a_hundred_thousand_points_are_never_all_in_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_hundred_thousand_points_are_never_all_in_memory(n: int, tmp_path: Path) -> None:
     import tracemalloc
 
-    todo = plan(Waves(), {"gain": "0.5,1", "seed": "0:50000"}, out=tmp_path)
+    todo = plan(Waves(), {"gain": "0.5,1", "seed": f"0:{n // 2}"}, out=tmp_path)
     engine = Dry()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    n = sum(1 for _ in Flow(engine, len, todo._missing()))
+    found = sum(1 for _ in Flow(engine, len, todo._missing()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert n == 100_000
+    assert found == n
     assert engine.most == 8
     assert peak - before < 5e5
 
@@ -393,10 +399,12 @@ def test_a_killed_sweep_runs_exactly_what_is_missing(
     process.wait()
     workers_are_gone(process.pid)
     before = {path.name for path in finished(out)}
-    n_starts = len(starts(out))
+    n_starts, measured = len(starts(out)), n_measured(out)
     assert len(before) < 16
     data = sweep(Waves(seconds=0.4), GRID, out=out, progress=False)
-    assert len(starts(out)) - n_starts == 16 - len(before)
+    assert len(starts(out)) - n_starts == 16 - len(before) - measured
+    log = next(out.glob("waves/sweeps/*/log.txt")).read_text()
+    assert f"16 points, {len(before)} finished" in log
     xr.testing.assert_identical(data.drop_attrs(), undisturbed.drop_attrs())
 
 
@@ -420,6 +428,7 @@ def workers_are_gone(session: int) -> None:
         time.sleep(5.0)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, undisturbed: xr.Dataset) -> None:
     words = ["sweep", str(FILE), "--grid", *(f"{k}={v}" for k, v in GRID.items())]
     process = subprocess.Popen(
@@ -434,10 +443,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, undisturbed: xr.Dataset) -> N
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from here" in err
-    kept, n_starts = len(finished(out)), len(starts(out))
+    kept, n_starts, measured = len(finished(out)), len(starts(out)), n_measured(out)
     assert 3 <= kept < 16
     data = sweep(Waves(seconds=0.2), GRID, out=out, progress=False)
-    assert len(starts(out)) - n_starts == 16 - kept
+    assert len(starts(out)) - n_starts == 16 - kept - measured
     xr.testing.assert_identical(data.drop_attrs(), undisturbed.drop_attrs())
 
 
@@ -610,7 +619,7 @@ def test_a_page_of_several_runs(tmp_path: Path) -> None:
 def test_pictures_of_a_sweep(tmp_path: Path) -> None:
     from tractable.sweep_figures import draw, drawable
 
-    data = run(tmp_path, {"gain": "0.5,1,2,4", "depth": "2,3", "seed": "0:3"})
+    data = run(tmp_path, {"gain": "0.5,1,2", "depth": "2,3", "seed": "0:2"})
     swept = ["gain", "depth", "seed"]
     assert drawable(data, swept) == ["y", "peak", "count", "distance", "first_step"]
     figure = draw(data, "peak", swept)
@@ -618,9 +627,9 @@ def test_pictures_of_a_sweep(tmp_path: Path) -> None:
     assert ax.get_xlabel() == "gain"
     assert ax.get_ylabel() == "peak (V)"
     theory = [line for line in ax.lines if line.get_label().startswith("theory")]
-    np.testing.assert_array_equal(theory[0].get_xydata(), [[g, g] for g in (0.5, 1, 2, 4)])
+    np.testing.assert_array_equal(theory[0].get_xydata(), [[g, g] for g in (0.5, 1, 2)])
     assert len(draw(data, "y", swept).axes) == 2  # one panel for each depth
-    random = run(tmp_path, {"gain": "0:10", "depth": "1,2,3"}, random=5)
+    random = run(tmp_path, {"gain": "0:10", "depth": "1,2,3"}, random=3)
     assert len(draw(random, "peak", ["gain", "depth"]).axes) == 2
 
 

@@ -7,6 +7,7 @@ sweep that was stopped goes on where it was, on any number of machines that shar
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -52,6 +53,7 @@ __all__ = ["Plan", "as_study", "assemble", "plan", "sweep"]
 
 log = logging.getLogger("tractable")
 
+POINTS_TO_SPLIT, LARGEST_ORDER = 250, 8
 BUSY_SECONDS = 1.0  # until a point that another sweep computes is looked at again
 MISSING, DONE, FAILED = 0, 1, 2
 RESERVED_NAMES = ("error", "checks", "checks_hold")
@@ -298,9 +300,11 @@ class Plan:
     def _missing(self) -> Iterator[Order]:
         """Yield orders of the missing points, as they are asked for."""
         if self.points_per_file == 1:
-            for point in self.points():
-                if self._state[point.number] != DONE:
-                    yield self._order((point,))
+            # Many points go out some at a time: a worker that is lost costs the one it was at.
+            size = int(np.clip(self._n(MISSING) // POINTS_TO_SPLIT, 1, LARGEST_ORDER))
+            missing = (point for point in self.points() if self._state[point.number] != DONE)
+            while points := tuple(itertools.islice(missing, size)):
+                yield self._order(points)
             return
         block: list[Point] = []
         for point in self.points():

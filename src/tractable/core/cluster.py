@@ -51,7 +51,7 @@ def local(workers: int) -> Iterator[Client]:
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: several may run here
                 silence_logs=logging.CRITICAL,
             )
         )
