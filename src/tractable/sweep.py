@@ -302,8 +302,8 @@ class Plan:
         if self.points_per_file == 1:
             # Many points go out some at a time: a worker that is lost costs the one it was at.
             size = int(np.clip(self._n(MISSING) // POINTS_TO_SPLIT, 1, LARGEST_ORDER))
-            missing = (point for point in self.points() if self._state[point.number] != DONE)
-            while points := tuple(itertools.islice(missing, size)):
+            left = (point for point in self.points() if self._state[point.number] != DONE)
+            while points := tuple(itertools.islice(left, size)):
                 yield self._order(points)
             return
         block: list[Point] = []
