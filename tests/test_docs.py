@@ -5,8 +5,9 @@ Every block of code in README, CONTRIBUTING and docs is of a kind listed in `LAN
 - ``python`` runs, in one namespace for each page; a block that begins with ``# name.py`` is written
   to that file and can be imported and run by later blocks;
 - ``bash`` is checked line by line. ``tractable`` commands that are cheap run in this process (own
-  study files, the preset ``smoke``, ``--dry-run``, reports, lists); of the others every flag is
-  parsed. Of all other commands the files, targets and options that they name must exist;
+  study files, the preset ``smoke``, ``--dry-run``, reports, lists); of the others, and of searches,
+  every flag is parsed. Of all other commands the files, targets and options that they name must
+  exist;
 - ``text`` right after a block that ran is what it prints, with ``...`` for any text;
 - ``toml`` is valid.
 """
@@ -152,7 +153,7 @@ def run_line(line: str, where: str) -> str:
         if "-m" in rest and "pytest" not in rest:
             assert rest[rest.index("-m") + 1] in ("pip", "venv", "benchmarks"), where
     else:
-        known = ("cd", "git", "source", "export", ".ci/run", "pre-commit")
+        known = ("cd", "git", "source", "export", ".ci/run", "pre-commit", "dask")
         assert command in known, f"{where}: nothing is known of {command}"
         assert not command.startswith(".ci") or (ROOT / command).exists()
     return ""
@@ -166,7 +167,9 @@ def run_tractable(words: list[str], where: str) -> str:
     assert words, where
     cheap = {"--help", "--dry-run", "--version", "smoke"} & set(words)
     own_file = len(words) > 1 and words[1].endswith(".py")
-    parse_only = words[0] == "run" and not cheap and not own_file and not finished(words)
+    studied = words[0] in ("run", "sweep", "search")
+    parse_only = studied and not cheap and not own_file and not finished(words)
+    parse_only |= words[0] == "search" and "--help" not in words
     with (
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
@@ -174,7 +177,7 @@ def run_tractable(words: list[str], where: str) -> str:
         code = 0
         try:
             if parse_only:
-                cli._parse(find(words[1]), words[1], words[2:])
+                cli._parse(find(words[1]), words[1], words[2:], words[0])
             else:
                 code = cli.main(words)
         except SystemExit as stop:

@@ -33,18 +33,24 @@ usage: tractable COMMAND ...
 
   list                     the studies: name, question, paper
   run STUDY [flags]        run a study, or a study in your own file: tractable run my_study.py
-  report FOLDER            draw the figures and the page of a finished run again
+  sweep STUDY --grid ...   run it at every point of a grid, here or on a cluster
+  search STUDY [flags]     look for the parameters that are best
+  report RUNS...           draw the page of a finished run again, or one page of a sweep
   data                     the named data sets, and where they are
 
 tractable run STUDY --help shows the parameters of a study.
-Exit codes: 0 all checks hold, 1 a check fails, 2 bad input, 3 internal error, 130 interrupted.
+Exit codes: 0 all checks hold, 1 a check or a point fails, 2 bad input, 3 internal error,
+130 interrupted.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    commands = {"list": _list, "run": _run, "report": _report, "data": _data}
+    commands = {
+        **{"list": _list, "run": _run, "sweep": _sweep, "search": _search},
+        **{"report": _report, "data": _data},
+    }
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return OK if words else BAD_INPUT
@@ -87,12 +93,8 @@ def _list(words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     from tractable.studies import find
 
-    if not words or words[0] in ("-h", "--help"):
-        print("usage: tractable run STUDY [flags]\n\nThe studies are:\n")
-        _list([])
-        return OK if words else BAD_INPUT
-    if words[0].startswith("-"):
-        return _fail(f"the study comes first: tractable run STUDY {words[0]} ...")
+    if (code := _without_study("run", words)) is not None:
+        return code
     cls = find(words[0])
     flags = _parse(cls, words[0], words[1:])
     study = flags.study
@@ -100,7 +102,9 @@ def _run(words: list[str]) -> int:
         return _dry_run(study, flags)
     folder = study.folder(seed=flags.seed, out=flags.out)
     cached = not flags.force and (folder / "checks.json").exists()
-    with _log_on_terminal():
+    if flags.scheduler is not None and flags.workers:
+        raise ValueError("--scheduler excludes --workers: both say where the points are computed")
+    with _log_on_terminal(), _scheduler(flags.scheduler) as engine:
         result = study.run(
             seed=flags.seed,
             device=flags.device,
@@ -108,6 +112,7 @@ def _run(words: list[str]) -> int:
             force=flags.force,
             workers=flags.workers,
             threads=flags.threads,
+            engine=engine,
         )
     _show(result)
     page = result.folder / "report.html"
@@ -119,7 +124,130 @@ def _run(words: list[str]) -> int:
     return OK if result.holds else CHECK_FAILED
 
 
-def _parse(cls: type[Study], name: str, words: list[str]) -> Any:
+def _without_study(command: str, words: list[str]) -> int | None:
+    """Answer a command line that names no study; None when it does."""
+    if not words or words[0] in ("-h", "--help"):
+        print(f"usage: tractable {command} STUDY [flags]\n\nThe studies are:\n")
+        _list([])
+        return OK if words else BAD_INPUT
+    if words[0].startswith("-"):
+        return _fail(f"the study comes first: tractable {command} STUDY {words[0]} ...")
+    return None
+
+
+@contextlib.contextmanager
+def _scheduler(address: str | None) -> Iterator[Any]:
+    if address is None:
+        yield None
+        return
+    from tractable.core.cluster import connect
+
+    with connect(address) as client:
+        yield client
+
+
+def _sweep(words: list[str]) -> int:
+    from tractable.studies import find
+
+    if (code := _without_study("sweep", words)) is not None:
+        return code
+    flags = _parse(find(words[0]), words[0], words[1:], "sweep")
+    from tractable.sweep import plan
+
+    todo = plan(
+        flags.study,
+        flags.grid,
+        random=flags.random,
+        random_seed=flags.random_seed,
+        seed=flags.seed,
+        device=flags.device,
+        threads=flags.threads,
+        out=flags.out,
+        points_per_file=flags.points_per_file,
+    )
+    if flags.dry_run:
+        return _dry_sweep(todo, flags)
+    with _log_on_terminal():
+        dataset = todo.run(workers=_workers(flags), scheduler=flags.scheduler)
+    checked = dataset.checks.notnull() & (dataset.checks > 0)
+    holding = int((dataset.checks_hold == dataset.checks).where(checked, False).sum())
+    for failure in todo.failures.values():
+        where = ", ".join(f"{name}={value}" for name, value in failure["point"].items())
+        _complain(f"{where}: {failure['error']}")
+    if failed := len(todo.failures):
+        _complain(f"tracebacks of {failed} failed point(s): {todo.folder / 'failures.json'}")
+    print(f"{todo.summary()}; all checks hold in {holding} of {int(checked.sum())}")
+    print(f"{todo.folder / 'result.nc'}\npage: tractable report {todo.folder}")
+    return OK if not todo.failures and holding == int(checked.sum()) else CHECK_FAILED
+
+
+def _dry_sweep(todo: Any, flags: Any) -> int:
+    from tractable.study import Run
+
+    missing, workers = todo.look(), max(_workers(flags), 1)
+    print(f"{len(todo.grid)} points, {len(todo.grid) - missing} of them finished")
+    point = next((point for point in todo.points() if not todo.is_done(point)), None)
+    if point is None:
+        return OK
+    study = type(todo.study).from_parameters(point.parameters)
+    with tempfile.TemporaryDirectory() as folder:
+        cost = study.cost(Run(point.seed, Path(folder), flags.device, show_progress=False))
+    hours = cost.seconds * missing / workers / 3600
+    print(f"the first that is missing: {cost}")
+    print(f"{missing} such points on {workers} worker(s): about {hours:.2g} hours")
+    return OK
+
+
+def _search(words: list[str]) -> int:
+    from tractable.studies import find
+
+    if (code := _without_study("search", words)) is not None:
+        return code
+    flags = _parse(find(words[0]), words[0], words[1:], "search")
+    from tractable.search import search
+
+    with _log_on_terminal():
+        dataset = search(
+            flags.study,
+            flags.objective,
+            maximize=flags.maximize,
+            over=flags.over,
+            trials=flags.trials,
+            sampler=flags.sampler,
+            pruner=flags.pruner,
+            storage=flags.storage,
+            seed=flags.seed,
+            search_seed=flags.search_seed,
+            workers=_workers(flags),
+            scheduler=flags.scheduler,
+            device=flags.device,
+            threads=flags.threads,
+            out=flags.out,
+        )
+    states = dataset.state.values.tolist()
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    print(f"{len(states)} trials: {counts}")
+    if "best_value" not in dataset.attrs:
+        return CHECK_FAILED
+    print(f"best {flags.objective}: {dataset.attrs['best_value']:.6g}")
+    print(f"{dataset.attrs['best_command']}\n{dataset.attrs['folder']}")
+    return OK
+
+
+def _workers(flags: Any) -> int:
+    """Return the workers asked for; by default one for each GPU, or each core."""
+    if flags.workers is not None:
+        return flags.workers
+    if flags.scheduler is not None:
+        return 0
+    from tractable.core.cluster import available_cores
+    from tractable.core.devices import n_gpus
+
+    gpus = n_gpus() if flags.device in ("auto", "cuda") else 0
+    return gpus or max(1, available_cores() // flags.threads)
+
+
+def _parse(cls: type[Study], name: str, words: list[str], command: str = "run") -> Any:
     """Two steps: --preset and --from choose the defaults, then tyro parses the flags over them."""
     preset, source = _value(words, "--preset"), _value(words, "--from")
     if preset is not None and source is not None:
@@ -132,11 +260,12 @@ def _parse(cls: type[Study], name: str, words: list[str]) -> Any:
         start = cls.preset(preset or "default")
     presets = ", ".join(dict.fromkeys(("default", *cls.presets)))
     paper = f"\n\nPaper: {cls.paper}" if cls.paper else ""
-    from tractable.flags import parse_run
+    from tractable import flags
 
-    return parse_run(
+    return flags.parse_flags(
+        {"run": flags.RunFlags, "sweep": flags.SweepFlags, "search": flags.SearchFlags}[command],
         cls,
-        f"tractable run {name}",
+        f"tractable {command} {name}",
         f"{cls.title()}{paper}\n\nPresets: {presets}",
         words,
         study=start,
@@ -186,11 +315,17 @@ def _dry_run(study: Study, flags: Any) -> int:
 
 
 def _report(words: list[str]) -> int:
-    from tractable import report
+    from tractable import report, sweep_report
     from tractable.flags import parse_report
 
     flags = parse_report(words)
-    print(report.write(report.open_run(flags.folder), figures=flags.figures))
+    if not flags.folders:
+        return _fail("report needs the folder of a run or of a sweep: tractable report RUNS...")
+    if len(flags.folders) == 1 and not sweep_report.is_sweep(flags.folders[0]):
+        print(report.write(report.open_run(flags.folders[0]), figures=flags.figures))
+        return OK
+    found = sweep_report.open_runs(flags.folders, flags.out)
+    print(sweep_report.write(found, figures=flags.figures))
     return OK
 
 

@@ -12,10 +12,9 @@ import io
 import itertools
 import math
 import re
-import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,12 +29,22 @@ from tractable.result import Result, read_json
 from tractable.studies import find
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
     from tractable.study import Study
 
-__all__ = ["FigureError", "command", "open_run", "write"]
+__all__ = [
+    "FigureError",
+    "Picture",
+    "command",
+    "environment",
+    "open_run",
+    "paper_url",
+    "picture",
+    "write",
+]
 
 LARGE_POINTS = 20_000
 LARGE_BYTES = 600_000  # a page with several figures stays below 3 MB
@@ -50,7 +59,9 @@ class FigureError(Exception):
 
 
 @dataclass(frozen=True)
-class _Picture:
+class Picture:
+    """A figure as a part of a page."""
+
     markup: str
     caption: str
     file: str
@@ -131,23 +142,20 @@ def write(result: Result, *, figures: str = "svg") -> Path:
     FigureError
         A figure cannot be drawn; the message names the study and the figure.
     """
-    from jinja2 import Environment, PackageLoader
-
     check_choice("figures", figures, ("svg", "pdf", "png"))
-    environment = Environment(
-        loader=PackageLoader("tractable", "."), autoescape=True, trim_blocks=True
-    )
-    for filter_ in (_cells, _digits, _duration, _number, _tolerance):
-        environment.filters[filter_.__name__.removeprefix("_")] = filter_
     study, record = result.study, result.record
-    page = environment.get_template("report.html.j2").render(
-        result=result,
-        study=study,
-        paper_url=_url(study),
-        figures=_pictures(result, figures),
-        command=command(study, record["seed"], record.get("study_file")),
-        record=record,
-        parameters=_parameters(study),
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            study=study,
+            paper_url=paper_url(type(study)),
+            figures=_pictures(result, figures),
+            command=command(study, record["seed"], record.get("study_file")),
+            record=record,
+            parameters=_parameters(study),
+        )
     )
     path = result.folder / "report.html"
     store.write_text(path, page)
@@ -155,29 +163,24 @@ def write(result: Result, *, figures: str = "svg") -> Path:
 
 
 def command(study: Study, seed: int, file: str | None = None) -> str:
-    """Return the command line that repeats a run: every field that differs from its default."""
-    words = ["tractable", "run", file or study.name()]
-    types = study.field_types()
-    for item in fields(study):
-        value = getattr(study, item.name)
-        default = item.default if item.default_factory is MISSING else item.default_factory()
-        if value == default:
-            continue
-        flag = item.name.replace("_", "-")
-        if types[item.name] is bool:
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, tuple):
-            words += [f"--{flag}", *map(str, value)]
-        elif isinstance(value, str) and value.startswith("-"):  # not a flag of its own
-            words.append(f"--{flag}={value}")
-        else:
-            words += [f"--{flag}", str(value)]
-    if seed:
-        words += ["--seed", str(seed)]
-    return shlex.join(words)
+    """Return the command line that repeats a run."""
+    return study.command(seed, file)
 
 
-def _url(study: Study) -> str:
+def environment() -> Environment:
+    """Return the templates, with the filters that set numbers in them."""
+    from jinja2 import Environment, PackageLoader
+
+    templates = Environment(
+        loader=PackageLoader("tractable", "."), autoescape=True, trim_blocks=True
+    )
+    for filter_ in (_cells, _digits, _duration, _number, _tolerance):
+        templates.filters[filter_.__name__.removeprefix("_")] = filter_
+    return templates
+
+
+def paper_url(study: type[Study]) -> str:
+    """Return where the paper of a study is, or an empty text."""
     if study.paper is None:
         return ""
     if study.paper.arxiv:
@@ -197,7 +200,7 @@ def _parameters(study: Study) -> list[tuple[str, str, str]]:
 # --- figures ---------------------------------------------------------------------------------
 
 
-def _pictures(result: Result, suffix: str) -> list[_Picture]:
+def _pictures(result: Result, suffix: str) -> list[Picture]:
     study = result.study
     _ = result.theory, result.measured  # a missing file is not the fault of the figures
     with _named(f"{type(study).__name__}.figures() fails", result), style():
@@ -205,19 +208,23 @@ def _pictures(result: Result, suffix: str) -> list[_Picture]:
     pictures = []
     for number, (name, figure) in enumerate(figures.items(), 1):
         with _named(f"{name!r} of {type(study).__name__}.figures() cannot be drawn", result):
-            path = result.folder / "figures" / f"{name}.{suffix}"
-            path.parent.mkdir(exist_ok=True)
-            svg = _svg(figure)
-            if suffix == "svg":  # drawn once: laying out twelve figures takes seconds
-                path.write_text(svg, encoding="utf-8")
-            else:
-                with style():
-                    figure.savefig(path)
-            caption = str(figure.get_label() or name.replace("_", " "))
-            markup = _markup(figure, svg, f"figure-{number}", caption)
-            wide = figure.get_figwidth() > WIDE_INCHES
-            pictures.append(_Picture(markup, caption, f"figures/{path.name}", wide))
+            pictures.append(picture(figure, name, result.folder, suffix, number))
     return pictures
+
+
+def picture(figure: Figure, name: str, folder: Path, suffix: str, number: int) -> Picture:
+    """Draw a figure into ``folder/figures`` and return it as a part of a page."""
+    path = folder / "figures" / f"{name}.{suffix}"
+    path.parent.mkdir(exist_ok=True)
+    svg = _svg(figure)
+    if suffix == "svg":  # drawn once: laying out twelve figures takes seconds
+        path.write_text(svg, encoding="utf-8")
+    else:
+        with style():
+            figure.savefig(path)
+    caption = str(figure.get_label() or name.replace("_", " "))
+    markup = _markup(figure, svg, f"figure-{number}", caption)
+    return Picture(markup, caption, f"figures/{path.name}", figure.get_figwidth() > WIDE_INCHES)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
+from tractable.core.processes import Reference
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
+    from distributed import Client
 
 __all__ = ["Run", "environment"]
 
@@ -30,7 +32,7 @@ class Run:
     seed: int
     folder: Path
     device_name: str = "auto"
-    engine: Executor | None = None
+    engine: Executor | Client | None = None
     show_progress: bool = True
     reporter: Callable[[int, float], None] | None = None
     notes: list[str] = field(default_factory=list)
@@ -113,27 +115,46 @@ class Run:
         name = f"{function.__module__}.{function.__qualname__}"
         paths = [cache / f"{store.digest([name, dict(point)])}.nc" for point in todo]
         missing = [i for i, path in enumerate(paths) if not path.exists()]
-        if self.engine is None:
-            results: Iterable[xr.Dataset] = (function(**todo[i]) for i in missing)
-        else:
-            futures = [self.engine.submit(function, **todo[i]) for i in missing]
-            results = (future.result() for future in futures)
-        done = self.track(results, f"{function.__name__} ({len(todo)} points)", len(missing))
-        for i, dataset in zip(missing, done, strict=True):
+        title = f"{function.__name__} ({len(todo)} points)"
+        for i, dataset in self.track(self._computed(function, todo, missing), title, len(missing)):
             temporary = paths[i].with_suffix(".tmp")
             dataset.to_netcdf(temporary, engine="h5netcdf")
             os.replace(temporary, paths[i])
         return [xr.load_dataset(path, engine="h5netcdf") for path in paths]
 
+    def _computed(
+        self, function: Callable[..., xr.Dataset], todo: list[Mapping[str, Any]], missing: list[int]
+    ) -> Iterator[tuple[int, xr.Dataset]]:
+        """Yield the missing points as they are finished; an error of a point is raised."""
+        if self.engine is None:
+            for i in missing:
+                yield i, function(**todo[i])
+            return
+        from tractable.core.engine import RETRIES, Flow, engine_of
+
+        reference = Reference.of(function)
+        payloads = ((i, reference, dict(todo[i])) for i in missing)
+        for ended in Flow(engine_of(self.engine), compute_point, payloads, losses=RETRIES):
+            if ended.error is not None:
+                raise ended.error
+            yield ended.payload[0], ended.value
+
+
+def compute_point(payload: tuple[int, Reference, dict[str, Any]]) -> xr.Dataset:
+    """Compute one point of `Run.map` in a worker, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    _, reference, point = payload
+    return reference.resolve()(**point)
+
 
 def environment(run: Run) -> dict[str, str]:
     """Return date, device, machine and versions of a run."""
     import platform
-    from importlib.metadata import version
 
     import torch
 
-    packages = ("tractable", "torch", "numpy", "scipy", "xarray", "matplotlib")
     device = str(run.device)
     if run.device.type == "cuda":
         device += f" ({torch.cuda.get_device_name(run.device)})"
@@ -143,5 +164,13 @@ def environment(run: Run) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        **{package: version(package) for package in packages},
+        **_versions(),
     }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    packages = ("tractable", "torch", "numpy", "scipy", "xarray", "matplotlib")
+    return {package: version(package) for package in packages}

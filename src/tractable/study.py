@@ -14,17 +14,19 @@ A run is a folder ``runs/<study>/<hash>/``; the folder is the result, the cache 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import time
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,24 +34,26 @@ from tractable.core import folder as store
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
 from tractable.core.fields import Range, check_field, field_hints
+from tractable.core.progress import logged
 from tractable.result import Result
 from tractable.run import Run, environment
 
 if TYPE_CHECKING:
     import xarray as xr
+    from distributed import Client
     from matplotlib.figure import Figure
 
 __all__ = ["Check", "Cost", "Paper", "Range", "Result", "Run", "Study", "Table"]
 
 log = logging.getLogger("tractable")
-FILE_ONLY = {"file_only": True}  # the command line says it in its own words
 
 # Fields of a study may not take the names of the runner's flags.
 RESERVED = (
     *("seed", "device", "out", "force", "preset", "from", "from_", "threads", "workers"),
-    *("dry_run", "figures", "study"),
+    *("dry_run", "figures", "study", "scheduler", "grid"),
 )
 LARGEST_SEED = 2**63 - 1
+KEEP_SECONDS = 1.0  # a measurement that took longer is kept while the theory is computed
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Study:
             check_field(name, getattr(self, name), hint)
 
     @classmethod
+    @functools.cache
     def field_types(cls) -> dict[str, Any]:
         """Return the type of every parameter, with its Range."""
         hints = field_hints(cls)
@@ -157,10 +162,43 @@ class Study:
         """Return the fields as plain values."""
         return json.loads(store.canonical(asdict(self)))
 
+    def command(self, seed: int = 0, file: str | None = None) -> str:
+        """Return the command line of a run: every field that differs from its default."""
+        words = ["tractable", "run", file or self.name()]
+        types = self.field_types()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            if value == default:
+                continue
+            flag = item.name.replace("_", "-")
+            if types[item.name] is bool:
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            elif isinstance(value, tuple):
+                words += [f"--{flag}", *map(str, value)]
+            elif isinstance(value, str) and value.startswith("-"):  # not a flag of its own
+                words.append(f"--{flag}={value}")
+            else:
+                words += [f"--{flag}", str(value)]
+        if seed:
+            words += ["--seed", str(seed)]
+        return shlex.join(words)
+
+    @classmethod
+    def source_file(cls) -> Path | None:
+        """Return the file of a study that is not part of this library, else None."""
+        if cls.__module__.startswith("tractable."):
+            return None
+        try:
+            path = Path(inspect.getfile(cls))
+        except (TypeError, OSError):
+            return None
+        return path.resolve() if path.is_file() else None
+
     def identity(self, seed: int) -> dict[str, Any]:
         """Return all that the result depends on; its hash names the run folder."""
         check_range("seed", seed, 0, LARGEST_SEED)
-        source = _source_file(type(self))
+        source = self.source_file()
         paths = [*self.files(), *([] if source is None else [source])]
         files = [[path.name, store.hash_file(path)] for path in paths]
         return {
@@ -184,7 +222,7 @@ class Study:
         force: bool = False,
         workers: int = 0,
         threads: int | None = None,
-        engine: Executor | None = None,
+        engine: Executor | Client | None = None,
         progress: bool = True,
         reporter: Callable[[int, float], None] | None = None,
     ) -> Result:
@@ -206,9 +244,8 @@ class Study:
             Processes for `Run.map`; 0 computes in this process.
         threads : int, optional
             Threads of torch in this process.
-        engine : concurrent.futures.Executor, optional
-            Used by `Run.map` instead of ``workers``; a Dask client gives one by
-            ``client.get_executor()``.
+        engine : concurrent.futures.Executor or distributed.Client, optional
+            Used by `Run.map` instead of ``workers``.
         progress : bool
             Show progress on a terminal.
         reporter : callable, optional
@@ -227,13 +264,15 @@ class Study:
             return Result.open(final, self)
         partial = final.with_name(final.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
-        with store.lock(partial), _logged(partial / "log.txt"), contextlib.ExitStack() as stack:
+        with store.lock(partial), contextlib.ExitStack() as stack:
+            if not force and (final / "checks.json").exists():  # finished by another meanwhile
+                shutil.rmtree(partial)
+                return Result.open(final, self)
+            stack.enter_context(logged(partial / "log.txt"))
             if force:
                 _empty(partial)
-            if not force and (final / "checks.json").exists():  # finished by another meanwhile
-                return Result.open(final, self)
             if engine is None and workers > 0:
-                engine = stack.enter_context(_workers(workers, type(self)))
+                engine = stack.enter_context(_workers(workers))
             if threads is not None:
                 import torch
 
@@ -246,35 +285,49 @@ class Study:
         (final / "lock.json").unlink(missing_ok=True)
         return Result.open(final, self)
 
+    def measurement(self, run: Run) -> xr.Dataset:
+        """Return what `measure` returns, with the notes of the run."""
+        measured = _dataset("measure", self.measure(run))
+        measured.attrs["notes"] = json.dumps(run.notes)
+        return measured
+
+    def evaluate(
+        self, measured: xr.Dataset
+    ) -> tuple[xr.Dataset, tuple[Check, ...], tuple[str | Table, ...]]:
+        """Return theory, checks and answers of a measurement."""
+        theory = _dataset("theory", self.theory(measured))
+        checks = tuple(self.checks(theory, measured))
+        return theory, checks, tuple(self.answers(theory, measured))
+
     def _compute(self, run: Run) -> None:
         import xarray as xr
 
         from tractable.core.seeds import seeded
+        from tractable.core.stack import is_plain
 
         started = time.time()
         identity = self.identity(run.seed)
         log.info("%s on %s, seed %d", self.name(), run.device, run.seed)
-        done = run.folder / "measured.nc"
+        result, done = run.folder / "result.nc", run.folder / "measured.nc"
         with seeded(run.seed):
-            if done.exists():
-                measured = xr.load_dataset(done, engine="h5netcdf")
-            else:
+            measured = _kept(done)
+            if measured is None:
                 if list((run.folder).glob("points/*.nc")) or list(run.folder.glob("checkpoints/*")):
                     log.info("%s: going on where it was stopped", self.name())
-                measured = _dataset("measure", self.measure(run))
-                measured.attrs["notes"] = json.dumps(run.notes)
-                temporary = done.with_suffix(".tmp")
-                measured.to_netcdf(temporary, engine="h5netcdf")
-                os.replace(temporary, done)
-                measured = xr.load_dataset(done, engine="h5netcdf")
+                begun = time.monotonic()
+                measured = self.measurement(run)
+                if time.monotonic() - begun > KEEP_SECONDS:
+                    temporary = done.with_suffix(".tmp")
+                    measured.to_netcdf(temporary, engine="h5netcdf")
+                    os.replace(temporary, done)
+            # The theory and the checks read what a later redrawing will read.
+            measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
+            if not is_plain(measured):
+                measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
             log.info("%s: measured; computing the theory", self.name())
-            theory = _dataset("theory", self.theory(measured))
-            checks = tuple(self.checks(theory, measured))
-            answers = tuple(self.answers(theory, measured))
-        result = run.folder / "result.nc"
-        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="w")
-        measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="a")
-        source = _source_file(type(self))
+            theory, checks, answers = self.evaluate(measured)
+        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
+        source = self.source_file()
         store.write_json(
             run.folder / "params.json",
             {
@@ -282,12 +335,14 @@ class Study:
                 "study_file": None if source is None else str(source),
                 "environment": environment(run),
                 "seconds": round(time.time() - started, 2),
+                "result_sha256": store.hash_content(result),
             },
         )
         store.write_json(run.folder / "answers.json", [plain_answer(answer) for answer in answers])
-        for part in ("points", "checkpoints"):
-            shutil.rmtree(run.folder / part, ignore_errors=True)
-        done.unlink()
+        for part in ("points", "checkpoints", "attempts"):
+            if (run.folder / part).exists():
+                shutil.rmtree(run.folder / part, ignore_errors=True)
+        done.unlink(missing_ok=True)
         log.info("%s: %d of %d checks hold", self.name(), sum(c.holds for c in checks), len(checks))
         # Written last: a folder with checks.json is a finished run.
         store.write_json(run.folder / "checks.json", [asdict(check) for check in checks])
@@ -304,19 +359,22 @@ def _dataset(method: str, value: Any) -> xr.Dataset:
     return value
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _kept(path: Path) -> xr.Dataset | None:
+    """Return the measurement that an earlier attempt has kept, None if there is none."""
+    import xarray as xr
 
-
-def _source_file(cls: type) -> Path | None:
-    """Return the file of a study that is not part of this library (for the hash), else None."""
-    if cls.__module__.startswith("tractable."):
+    if not path.exists():
         return None
     try:
-        path = Path(inspect.getfile(cls))
-    except (TypeError, OSError):
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, KeyError, ValueError):
+        log.warning("%s is damaged: measuring again", path)
+        path.unlink()
         return None
-    return path.resolve() if path.is_file() else None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _empty(folder: Path) -> None:
@@ -328,31 +386,8 @@ def _empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    except KeyboardInterrupt:
-        log.warning("interrupted; the same command goes on from here", extra=FILE_ONLY)
-        raise
-    except ValueError as error:
-        log.error("%s", error, extra=FILE_ONLY)
-        raise
-    except Exception:
-        log.exception("stopped by an error", extra=FILE_ONLY)
-        raise
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
+def _workers(workers: int) -> Iterator[Any]:
+    from tractable.core.cluster import local
 
-
-def _workers(workers: int, cls: type) -> Executor:
-    from tractable.core.processes import processes
-
-    imported_by_path = cls.__module__.startswith("tractable_file_")
-    return processes(workers, _source_file(cls) if imported_by_path else None)
+    with local(workers) as client:
+        yield client

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -13,11 +15,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Locked", "canonical", "digest", "hash_file", "lock", "write_json", "write_text"]
+__all__ = [
+    "Locked",
+    "canonical",
+    "digest",
+    "hash_content",
+    "hash_file",
+    "is_full",
+    "lock",
+    "write_json",
+    "write_text",
+]
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0  # a lock on another host without a heartbeat for this long is dead
 LARGE_BYTES = 2**30  # larger files are recognized by name, size and time, not by content
+SETTLED_SECONDS = 2.0  # a file that was not touched for this long has its hash remembered
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_hashes: dict[tuple[str, int, int, int], str] = {}
+_held: set[str] = set()  # locks of this process: its own number does not make them dead
 
 
 class Locked(RuntimeError):
@@ -27,8 +44,13 @@ class Locked(RuntimeError):
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` so that a reader sees the old file or the new one, whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,8 +89,39 @@ def hash_file(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
         stats = [(file.relative_to(path.parent), file.stat()) for file in files]
         return digest([(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    stat = path.stat()
+    key = (str(path.absolute()), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key in _hashes:
+        return _hashes[key]
+    value = hash_content(path)
+    # A file that is being written now may change again within the same tick of its clock.
+    if time.time() - stat.st_mtime > SETTLED_SECONDS:
+        _hashes[key] = value
+    return value
+
+
+def hash_content(path: Path) -> str:
+    """Return the SHA-256 of a file's content, read now."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or what caused it, says that a disk or a quota is full.
+
+    Examples
+    --------
+    >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError("gone"))
+    (True, False)
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        found = re.search(r"errno = (\d+)", str(error))  # how HDF5 says it
+        if found and int(found[1]) in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager
@@ -85,17 +138,26 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = folder / "lock.json"
     me = {"host": socket.gethostname(), "process": os.getpid(), "started": time.time()}
-    for _ in range(5):
+    for _ in range(8):
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileNotFoundError:  # another process has just finished here and renamed the folder
+            folder.mkdir(parents=True, exist_ok=True)
+            continue
         except FileExistsError:
             _break_if_dead(path)
             continue
-        with os.fdopen(handle, "w") as file:
-            json.dump(me, file)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(me, file)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         break
     else:
         raise Locked(f"another process has just taken {folder}")
+    mine = os.stat(path).st_ino
+    _held.add(str(path.absolute()))
     stop = threading.Event()
 
     def beat() -> None:
@@ -110,23 +172,28 @@ def lock(folder: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        _held.discard(str(path.absolute()))
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == mine:  # else the folder was renamed and made anew
+                path.unlink()
 
 
 def _break_if_dead(path: Path) -> None:
     try:
-        holder = json.loads(path.read_text())
-        age = time.time() - path.stat().st_mtime
+        text, stat = path.read_text(), path.stat()
     except FileNotFoundError:
         return
+    age = time.time() - stat.st_mtime
+    try:
+        holder = json.loads(text)
     except ValueError:  # killed between creating the file and writing it, or being written now
-        holder, age = {}, time.time() - path.stat().st_mtime
         if age < 1.0:
             time.sleep(1.0)
             return
         holder = {"host": socket.gethostname(), "process": 0}
     here = holder.get("host") == socket.gethostname()
-    alive = _alive(int(holder.get("process", 0))) if here else age < STALE_SECONDS
+    held = str(path.absolute()) in _held  # by another thread of this process
+    alive = held or (_alive(int(holder.get("process", 0))) if here else age < STALE_SECONDS)
     if alive:
         raise Locked(
             f"process {holder.get('process')} on {holder.get('host')} is working in {path.parent} "
@@ -136,6 +203,9 @@ def _break_if_dead(path: Path) -> None:
     grave = path.with_name(f"lock.dead.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, grave)
+        if grave.stat().st_ino != stat.st_ino:  # another process was faster: give it back
+            with contextlib.suppress(FileExistsError):
+                os.link(grave, path)
         grave.unlink()
 
 

@@ -1,18 +1,23 @@
-"""Local worker processes, and Python files imported by path so that workers know them too."""
+"""Code that other processes import too: Python files by path, and references to functions."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-import multiprocessing
+import inspect
+import socket
 import sys
 import traceback
 import types
-from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tractable.core.folder import digest
 
-__all__ = ["load_file", "processes"]
+__all__ = ["NotImportable", "Reference", "load_file"]
+
+BY_PATH = "tractable_file_"  # how the modules of files that are imported by path begin
 
 
 def load_file(path: str | Path) -> types.ModuleType:
@@ -24,7 +29,7 @@ def load_file(path: str | Path) -> types.ModuleType:
         The file does not exist, is not Python, or stops with an error: which, and in which line.
     """
     file = Path(path).resolve()
-    name = f"tractable_file_{file.stem}_{digest(str(file))[:8]}"
+    name = f"{BY_PATH}{file.stem}_{digest(str(file))[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     if not file.is_file():
@@ -47,22 +52,61 @@ def load_file(path: str | Path) -> types.ModuleType:
     return module
 
 
-def processes(workers: int, source: Path | None = None) -> Executor:
-    """Return an executor of ``workers`` fresh processes, one torch thread each.
+@dataclass(frozen=True)
+class Reference:
+    """Where a class or a function is defined, so that another process finds it too."""
 
-    ``source`` is a Python file, imported by `load_file` here, that the workers import too.
-    """
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_prepare_worker,
-        initargs=(None if source is None else str(source),),
-    )
+    module: str
+    name: str
+    file: str | None
+
+    @classmethod
+    def of(cls, thing: Any) -> Reference:
+        """Return the reference of a class or function at the top of a module.
+
+        Raises
+        ------
+        ValueError
+            It is defined in a notebook or inside a function, where no other process finds it.
+        """
+        module, name = thing.__module__, thing.__qualname__
+        try:
+            file = str(Path(inspect.getfile(thing)).resolve())
+        except (TypeError, OSError):
+            file = None
+        by_file = module == "__main__" or module.startswith(BY_PATH)
+        if not name.isidentifier() or (by_file and (file is None or not Path(file).is_file())):
+            raise ValueError(
+                f"other processes cannot import {name}: define it at the top of a Python file, or "
+                "compute in this process (workers=0)"
+            )
+        return cls(module, name, file)
+
+    def resolve(self) -> Any:
+        """Import what the reference names.
+
+        Raises
+        ------
+        NotImportable
+            This process cannot import it; the message says why.
+        """
+        try:
+            if self.module == "__main__" or self.module.startswith(BY_PATH):
+                return getattr(load_file(str(self.file)), self.name)
+            try:
+                module = importlib.import_module(self.module)
+            except ModuleNotFoundError:
+                if self.file is None:
+                    raise
+                module = load_file(self.file)
+            return getattr(module, self.name)
+        except Exception as error:
+            where = self.file or self.module
+            raise NotImportable(
+                f"the workers cannot import {where} (on {socket.gethostname()}): {error}; the file "
+                "and what it imports must be where every worker finds them"
+            ) from error
 
 
-def _prepare_worker(source: str | None) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    if source is not None:
-        load_file(source)
+class NotImportable(ValueError):
+    """A worker cannot import the code that it should run."""
