@@ -8,6 +8,7 @@ library's there too.
 """
 
 from tractable.dynamics.plots.check_plots import plot_logits, plot_one_step_error, plot_speed_scan
+from tractable.dynamics.plots.graph_plots import plot_root_graph
 from tractable.dynamics.plots.input_plots import plot_input_effects, plot_input_plane, plot_valence
 from tractable.dynamics.plots.line_plots import plot_alignment, plot_decay
 from tractable.dynamics.plots.mode_plots import (
@@ -25,6 +26,7 @@ __all__ = [
     "plot_input_plane",
     "plot_logits",
     "plot_one_step_error",
+    "plot_root_graph",
     "plot_spectrum_along",
     "plot_speed_scan",
     "plot_state_space",
