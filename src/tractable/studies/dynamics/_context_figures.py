@@ -71,8 +71,8 @@ def _modes(theory: xr.Dataset) -> Figure:
         ax.scatter(real, imag, s=4 + area, alpha=0.5, color="C0", edgecolor="none", zorder=3)
         ax.set(xlabel="Re λ", ylabel="Im λ", title=f"what “{modifier}” rests on", aspect="equal")
     figure.set_label(
-        "Eigenvalues of the Jacobian at the undecided slow point; the area of a disk is how much of "
-        "a modifier's factor rests on the mode (the slowest, which stores the sum, left out)."
+        "Eigenvalues of the Jacobian at the undecided slow point; the area of a disk is how much "
+        "of a modifier's factor rests on the mode (the slowest, which stores the sum, left out)."
     )
     return figure
 

@@ -73,8 +73,8 @@ class DynamicsContext(Study):
     """L2 penalty of the weights."""
     n_starts: Annotated[int, Range(16, 100_000, log=True)] = 512
     """Visited states from which slow points are searched."""
-    n_modes: Annotated[int, Range(1, 64)] = 6
-    """Modes that are removed after a modifier: those on which its effect rests most."""
+    n_modes: Annotated[int, Range(1, 64)] = 4
+    """Modes, or conjugate pairs, that are removed after a modifier: those that it rests on."""
     n_controls: Annotated[int, Range(1, 1000)] = 32
     """Random choices of as many other modes."""
     signatures: bool = True
@@ -160,7 +160,7 @@ class DynamicsContext(Study):
         )
 
     def ablated(self, cell: Any, home: Any, weight: Any, seen: Any, seed: int) -> dict[str, Any]:
-        """Remove the modes that a modifier excites most, and as many others, in the network."""
+        """Remove the modes on which a modifier rests most, and as many others, in the network."""
         import torch
 
         from tractable.core.seeds import derive
@@ -172,10 +172,9 @@ class DynamicsContext(Study):
         removed, controls, chosen = [], [], []
         for row in range(len(MODIFIERS)):
             after = torch.as_tensor(seen.state[row, :1])
-            share = self.relevance(cell, modes, home, after[0], weight)
-            best = [int(a) for a in np.argsort(-np.abs(share), kind="stable")[: self.n_modes]]
+            best = self.selected(cell, modes, home, after[0], weight)
             removed.append(self.factor(cell, ablate_modes(after, point, modes, best), weight, seen))
-            others = np.setdiff1d(np.arange(1, modes.eigvals.shape[1]), best)
+            others = np.setdiff1d(whole(modes), best)
             row_controls = []
             for _ in range(self.n_controls):
                 drawn = random.permutation(others)[: self.n_modes].tolist()
@@ -188,30 +187,49 @@ class DynamicsContext(Study):
             "factor_control": (("modifier", "control"), controls, ONE),
         }
 
-    def relevance(self, cell: Any, modes: Any, home: Any, after: Any, weight: Any) -> np.ndarray:
-        """Return how much of a modifier's factor rests on each mode, in the linear theory.
-
-        The words' effects ``w J_in(h) x`` are taken at the state after the modifier with and
-        without the part of its deviation along the mode (a pair: both); over those at h*. The
-        slowest mode, which stores the sum, gets 0.
-        """
+    def linear_factor(self, cell: Any, home: Any, states: Any, weight: Any) -> Any:
+        """Return the factor of the words' effects ``w J_in(h) x`` at states, over those at h*."""
         import torch
 
-        n_modes = modes.eigvals.shape[1]
-        deviation = (after - home).to(modes.left.dtype)
-        partners = [modes.pairs([a])[0] for a in range(n_modes)]
-        along = modes.right[0] * (modes.left[0] @ deviation)[None]  # columns r_a (l_a d)
-        parts = torch.stack([along[:, own].sum(1).real for own in partners])
-        states = torch.cat([home[None], after[None], after[None] - parts])
+        states = torch.cat([home[None], states])
         x = states.new_zeros(len(states), cell.n_input)
         J_in = torch.cat(
             [cell.jacobians(s, u)[1] for s, u in zip(states.split(64), x.split(64), strict=True)]
         )
         effect = (weight @ J_in) @ self.of(VALENCED).T
-        factor = effect @ effect[0] / (effect[0] @ effect[0])
-        share = (factor[1] - factor[2:]).numpy()
+        return (effect[1:] @ effect[0] / (effect[0] @ effect[0])).numpy()
+
+    def relevance(self, cell: Any, modes: Any, home: Any, after: Any, weight: Any) -> np.ndarray:
+        """Return how much of a modifier's factor rests on each mode, in the linear theory.
+
+        The factor is taken at the state after the modifier with and without the part of its
+        deviation along the mode (a pair: both). The slowest mode, which stores the sum, gets 0.
+        """
+        import torch
+
+        parts = components(modes, after - home)
+        states = torch.cat([after[None], after[None] - parts])
+        factor = self.linear_factor(cell, home, states, weight)
+        share = factor[0] - factor[1:]
         share[0] = 0.0
         return np.asarray(share)
+
+    def selected(self, cell: Any, modes: Any, home: Any, after: Any, weight: Any) -> list[int]:
+        """Return the modes on which a modifier rests: one after the other, by the linear theory.
+
+        Each is the one whose removal, after those before, brings the linearized factor nearest
+        to 1. A pair counts once.
+        """
+        parts, chosen = components(modes, after - home), []
+        candidates = whole(modes)
+        state = after
+        for _ in range(min(self.n_modes, len(candidates))):
+            rest = [a for a in candidates if a not in chosen]
+            factor = self.linear_factor(cell, home, state[None] - parts[rest], weight)
+            best = rest[int(np.abs(factor - 1).argmin())]
+            chosen.append(best)
+            state = state - parts[best]
+        return chosen
 
     def factor(self, cell: Any, state: Any, weight: Any, seen: Any) -> float:
         """Return what a state multiplies the words' effects with, in the network itself."""
@@ -405,7 +423,7 @@ class DynamicsContext(Study):
             after = float(measured.factor_ablated.sel(modifier=modifier))
             yield Check(
                 f"share of the effect of {modifier} removed with the {self.n_modes} modes that it "
-                "excites most",
+                "rests on most",
                 1 - abs(after - 1) / abs(before - 1),
                 0.7,
                 kind="at_least",
@@ -451,14 +469,14 @@ class DynamicsContext(Study):
                 f"{self.n_modes} modes on which it rests most the factor is {ablated:.2f}, without "
                 f"as many others {control:.2f}."
             )
-            yield self._excited(modifier, theory)
+            yield self._rests_on(modifier, theory)
         rows = tuple(
             (m, *(float(v) for v in measured.factor.sel(modifier=m).values)) for m in MODIFIERS
         )
         columns = ("modifier", *(f"{lag} later" for lag in range(1, N_LAGS + 1)))
         yield Table("What a modifier multiplies the effect of a word with", columns, rows)
 
-    def _excited(self, modifier: str, theory: xr.Dataset) -> str:
+    def _rests_on(self, modifier: str, theory: xr.Dataset) -> str:
         size = abs(theory.relevance.sel(modifier=modifier)).values
         order = np.argsort(-size)[:3]
         names = []
@@ -492,3 +510,19 @@ def loss(model: Any, batch: Any) -> Any:
     """Return the mean squared error of the running sum."""
     inputs, target = batch
     return (model["readout"](model["gru"](inputs)[0])[..., 0] - target).square().mean()
+
+
+def components(modes: Any, deviation: Any) -> Any:
+    """Return the part of a deviation along each mode, of a pair along both, (K, N), real."""
+    import torch
+
+    along = modes.right[0] * (modes.left[0] @ deviation.to(modes.left.dtype))[None]
+    own = [modes.pairs([a])[0] for a in range(modes.eigvals.shape[1])]
+    return torch.stack([along[:, members].sum(1).real for members in own])
+
+
+def whole(modes: Any) -> np.ndarray:
+    """Return all modes but the slowest, of each pair the first."""
+    first = (modes.eigvals[0].imag >= 0).numpy()
+    first[0] = False
+    return np.flatnonzero(first)
