@@ -405,7 +405,7 @@ def search(
             points, reached = found, float((found.representative >= 0).double().mean())
         else:
             points = points.concatenate(found)
-        if points.index_sum == 1:
+        if points.index_sum in (None, 1):  # None: the cell has no box, nothing is known
             break
     assert points is not None  # there is one round at least
     return points, len(points.representative), reached
