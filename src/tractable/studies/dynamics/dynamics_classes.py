@@ -49,7 +49,7 @@ class DynamicsClasses(Study):
         },
         "paper": {
             "categorical": (2, 3, 4, 5),
-            "ordered": (2, 3, 5),
+            "ordered": (3, 5),
             "units": 256,
             "embedding": 128,
             "n_train": 200_000,
@@ -59,7 +59,7 @@ class DynamicsClasses(Study):
 
     categorical: Annotated[tuple[int, ...], Range(2, 12)] = (2, 3, 4)
     """Numbers K of classes without order, a network for each."""
-    ordered: Annotated[tuple[int, ...], Range(2, 12)] = (3, 5)
+    ordered: Annotated[tuple[int, ...], Range(2, 12)] = (5,)
     """Numbers of star levels of one score, a network for each."""
     units: Annotated[int, Range(4, 1024, log=True)] = 64
     """Units of the GRU."""
@@ -67,7 +67,7 @@ class DynamicsClasses(Study):
     """Width of the word vectors."""
     length: Annotated[int, Range(2, 1000, log=True)] = 40
     """Words of a text."""
-    n_train: Annotated[int, Range(32, 10_000_000, log=True)] = 24_000
+    n_train: Annotated[int, Range(32, 10_000_000, log=True)] = 48_000
     """Training texts, each seen once."""
     batch_size: Annotated[int, Range(1, 4096, log=True)] = 32
     """Texts of a training step."""
@@ -152,6 +152,9 @@ class DynamicsClasses(Study):
                 source="the task is learned",
             )
             share = np.cumsum(one.point_variance.values)
+            if ordered and k > 2:
+                yield from self._stars(name, k, one, share)
+                continue
             yield Check(
                 f"{name}: variance of the slow points in {dimension} components",
                 float(share[dimension - 1]) if dimension else 0.0,
@@ -184,6 +187,30 @@ class DynamicsClasses(Study):
                     source=f"{AITKEN}: a regular simplex",
                 )
 
+    def _stars(self, name: str, k: int, one: xr.Dataset, share: np.ndarray) -> Iterator[Check]:
+        """Levels of one score: a line, which may be bent, and so fewer dimensions than classes."""
+        yield Check(
+            f"{name}: variance of the slow points in 2 components",
+            float(share[1]),
+            SHARE,
+            kind="at_least",
+            source=f"{AITKEN}: fewer dimensions than classes; here one score, so a bent line",
+        )
+        yield Check(
+            f"{name}: local dimension of the slow points, median",
+            float(np.median(one.local_dimension.values)),
+            1.0,
+            0.5,
+            source="one score decides the level",
+        )
+        yield Check(
+            f"{name}: slow modes (time constant over half the length), median of the points",
+            float(np.median(one.n_slow.values)),
+            k - 2,
+            kind="at_most",
+            source=f"{AITKEN}: fewer than for {k} classes without order",
+        )
+
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         rows = []
         for i, (k, ordered) in enumerate(self.cases()):
@@ -196,6 +223,7 @@ class DynamicsClasses(Study):
                     int(known.score_dimension),
                     dimension,
                     float(one.participation),
+                    float(np.median(one.local_dimension.values)),
                     float(np.median(one.n_slow.values)),
                     float(np.median(one.tau.values[:, 0])),
                 )
@@ -211,6 +239,7 @@ class DynamicsClasses(Study):
             "dimensions of the scores",
             "of the slow points (90 %)",
             "participation ratio",
+            "local dimension",
             "slow modes",
             "τ1 (words)",
         )
@@ -344,6 +373,7 @@ def classify(
         participation_ratio,
         sample_starts,
     )
+    from tractable.dynamics.dimension import local_dimension
     from tractable.train import cosine_decay, fit, minibatches
 
     texts = language(n_classes, ordered, length)
@@ -386,6 +416,7 @@ def classify(
     variance = (s.square() / s.square().sum()).numpy()
     shown = points[np.linspace(0, len(points) - 1, min(N_SHOWN, len(points))).astype(int)]
     modes = shown.modes()
+    local = float(np.median(local_dimension(states.numpy(), 12))) if len(states) > 2 else np.nan
     cloud = np.full((N_CLOUD, 2), np.nan)
     flat = ((states - states.mean(0)) @ axes[:2].T).numpy()[:N_CLOUD]
     cloud[: len(flat)] = flat
@@ -407,6 +438,7 @@ def classify(
             "test_accuracy": ((), float(right.mean()), ONE),
             "point_variance": ("component", np.pad(variance, (0, 12))[:12], ONE),
             "participation": ((), participation_ratio(s.square()), ONE),
+            "local_dimension": ((), local, ONE),
             "n_slow": ("shown", np.where(np.isnan(n_slow), np.nanmedian(n_slow), n_slow), ONE),
             "tau": (("shown", "mode"), tau, {"units": "words"}),
             "angle_error": ((), angle_error(weight.numpy()), {"units": "degrees"}),
