@@ -14,7 +14,8 @@ from tractable.dynamics.modes import Modes, modes_of
 
 __all__ = ["slowest_modes"]
 
-BIORTHOGONAL = 1e-6  # largest |l_a r_b - delta_ab| of a pairing that is kept
+ACCURATE = 1e-10  # of an eigenvalue, relative
+RESTARTS = 300
 
 
 @torch.no_grad()
@@ -120,8 +121,15 @@ def _one(net: Any, state: Tensor, x: Tensor, k: int) -> tuple[np.ndarray, np.nda
         operator = LinearOperator((n, n), matvec=product, dtype=float)
         start = np.random.default_rng(0).normal(size=n)
         try:
-            values, vectors = eigs(operator, k=min(k + 1, n - 2), which="LM", v0=start, ncv=min(
-                max(2 * k + 4, 24), n - 1))  # fmt: skip
+            values, vectors = eigs(
+                operator,
+                k=min(k + 1, n - 2),
+                which="LM",
+                v0=start,
+                ncv=min(max(2 * k + 4, 24), n - 1),
+                tol=ACCURATE,
+                maxiter=RESTARTS,
+            )
         except ArpackNoConvergence as error:
             values, vectors = error.eigenvalues, error.eigenvectors
         order = np.lexsort((-values.imag, -np.abs(values).round(10)))

@@ -104,7 +104,7 @@ def compare(reports: Mapping[str, LineAttractor] | Sequence[LineAttractor]) -> C
     Returns
     -------
     Comparison
-        Draw it with `plots.plot_comparison`.
+        Draw its numbers with `plots.plot_comparison`.
 
     Raises
     ------

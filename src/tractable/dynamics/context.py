@@ -202,7 +202,7 @@ def _effects(
     linear = (weight @ J_in) @ (words - rest).T
     pushed = net(states.repeat_interleave(len(words), 0), words.repeat(count, 1)) @ weight
     alone = net(states, rest.expand(count, -1)) @ weight
-    return J_in, linear, pushed.reshape(count, -1) - alone[:, None]
+    return J_in, linear, pushed.reshape(count, len(words)) - alone[:, None]
 
 
 def _duration(strength: np.ndarray) -> np.ndarray:

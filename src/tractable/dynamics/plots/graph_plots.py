@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.dynamics.plots.canvas import BLUE, CYCLE, LIGHT, Array, canvas, numbers
+from tractable.dynamics.plots.canvas import BLUE, CYCLE, LIGHT, Array, canvas, numbers, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,9 @@ def plot_root_graph(
     if at.shape[1] not in (1, 2, 3):
         raise ValueError(f"output must have 1, 2 or 3 columns, got {at.shape[1]}")
     count = numbers("n_unstable", n_unstable, (len(at),)).astype(int)
-    pairs = numbers("edges", np.asarray(edges, float).reshape(-1, 2), ("E", 2)).astype(int)
+    given = plain("edges", edges)
+    given = given.reshape(0, 2) if given.size == 0 else given
+    pairs = numbers("edges", given, ("E", 2)).astype(int)
     flat = _on_paper(at)
     names = labels or tuple(f"output {i + 1}" for i in range(2))
     caption = (

@@ -63,7 +63,7 @@ class DynamicsUniversality(Study):
     """Bits of the memory task."""
     units: Annotated[int, Range(4, 512, log=True)] = 48
     """Units of each network."""
-    steps: Annotated[int, Range(10, 100_000, log=True)] = 400
+    steps: Annotated[int, Range(10, 100_000, log=True)] = 1000
     """Training steps."""
     batch_size: Annotated[int, Range(1, 4096, log=True)] = 32
     """Sequences of a training step."""
@@ -459,10 +459,11 @@ def _memory(
     stable = n_unstable == 0
     codes = {tuple(row) for row in (output[stable] > 0).tolist()}
     graph = connectivity(net, points, progress=False)
+    count = np.bincount(n_unstable, minlength=n_bits + 1)[: n_bits + 1]
     tau = modes.tau[stable, 0]
     return {
-        "count": ("dimension", np.bincount(n_unstable, minlength=n_bits + 1)[: n_bits + 1], ONE),
-        "n_memories": ((), len(codes), ONE),
+        "count": ("dimension", count.astype(float), ONE),
+        "n_memories": ((), float(len(codes)), ONE),
         "edge_share": ((), edge_share(graph, n_unstable, output), ONE),
         "one_step": ((), one_step(net, points), ONE),
         "tau": ((), float(tau.median()) if len(tau) else np.nan, {"units": "steps"}),
@@ -493,7 +494,7 @@ def _integration(
         power = torch.linalg.svdvals(states).square()
         share = (power.cumsum(0) / power.sum()).numpy() if len(points) > 1 else np.ones(1)
         fractions.append(float(share[0]) if len(points) > 1 else np.nan)
-        components.append(int(np.searchsorted(share, 0.85) + 1))
+        components.append(float(np.searchsorted(share, 0.85) + 1))
         shown = points[np.linspace(0, len(points) - 1, min(16, len(points))).astype(int)]
         tau = shown.modes(k=1).tau[:, 0].clamp(max=1e6)
         taus.append(float(tau.median()) if len(tau) else np.nan)
