@@ -65,7 +65,7 @@ def _state_spaces(study: DynamicsArchitectures, theory: xr.Dataset, measured: xr
     bar.ax.set_label("colorbar")
     figure.set_label(
         "States that each network visits on held-out texts in the plane of their two largest "
-        "principal components (blue: positive texts, red: negative), and its slow points, colored "
+        "principal components (blue: positive texts, pink: negative), and its slow points, colored "
         "by their position along the line. The readout rises to the right."
     )
     return figure
