@@ -149,7 +149,9 @@ def run_peer(
             do_decompose_jacobians=False, do_exclude_distance_outliers=False, verbose=False,
         )  # fmt: skip
         recorder.started = time.process_time()
-        _, found = finder.find_fixed_points(starts.float().clone().numpy(), torch.zeros(1, width).numpy())
+        _, found = finder.find_fixed_points(
+            starts.float().clone().numpy(), torch.zeros(1, width).numpy()
+        )
     return recorder.notes, torch.as_tensor(found.xstar), torch.as_tensor(found.qstar)
 
 

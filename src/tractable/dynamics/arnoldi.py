@@ -94,7 +94,8 @@ def slowest_modes(
     values = np.array([v[:kept] for v, _, _ in triples]).reshape(len(state), kept)
     right = np.array([r[:, :kept] for _, r, _ in triples]).reshape(len(state), n, kept)
     left = np.array([rows[:kept] for _, _, rows in triples]).reshape(len(state), kept, n)
-    return modes_of(*(torch.from_numpy(a.astype(complex)) for a in (values, right, left)), net.dt)
+    eigvals, columns, rows = (torch.from_numpy(a.astype(complex)) for a in (values, right, left))
+    return modes_of(eigvals, columns, rows, net.dt)
 
 
 def _one(net: Any, state: Tensor, x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,11 +110,11 @@ def _one(net: Any, state: Tensor, x: Tensor, k: int) -> tuple[np.ndarray, np.nda
         direction = torch.from_numpy(np.ascontiguousarray(v, dtype=float).ravel()).to(state)
         return torch.func.jvp(step, (state,), (direction,))[1].cpu().numpy()
 
-    _, pull = torch.func.vjp(step, state)
+    pull: Any = torch.func.vjp(step, state)[1]
 
     def backward(v: np.ndarray) -> np.ndarray:
         direction = torch.from_numpy(np.ascontiguousarray(v, dtype=float).ravel()).to(state)
-        return pull(direction)[0].cpu().numpy()
+        return np.asarray(pull(direction)[0].cpu().numpy())
 
     n = len(state)
     found = []

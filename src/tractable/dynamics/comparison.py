@@ -65,7 +65,7 @@ class Comparison:
         """Signatures that hold in every network."""
         return [
             name
-            for name, all_hold in zip(self.signatures, self.holds.all(0), strict=True)
+            for name, all_hold in zip(self.signatures, self.holds.all(0).tolist(), strict=True)
             if all_hold
         ]
 

@@ -154,13 +154,16 @@ def context_effects(
     """
     check_range("n_steps", n_steps, 1)
     net = as_cell(cell).to(dtype=torch.float64)
-    place = {"dtype": torch.float64, "device": net.device}
-    home = torch.as_tensor(point).detach().to(**place)
+
+    def plain(value: Tensor | np.ndarray) -> Tensor:
+        return torch.as_tensor(value).detach().to(dtype=torch.float64, device=net.device)
+
+    home = plain(point)
     check_shape("point", home.shape, (net.n_state,))
-    words, others = (torch.as_tensor(v).detach().to(**place) for v in (inputs, modifiers))
+    words, others = plain(inputs), plain(modifiers)
     check_shape("inputs", words.shape, ("V", net.n_input))
     check_shape("modifiers", others.shape, ("M", net.n_input))
-    rest = home.new_zeros(net.n_input) if x_star is None else torch.as_tensor(x_star).to(**place)
+    rest = home.new_zeros(net.n_input) if x_star is None else plain(x_star)
     check_shape("x_star", rest.shape, (net.n_input,))
     for name, value in (
         ("point", home),

@@ -66,7 +66,7 @@ def plot_comparison(
     with canvas(ax, caption, size=(6.2, 0.45 * len(rows) + 1.4)) as (figure, axes):
         axes.axvline(1.0, color="0.4", linestyle=":", zorder=1)
         for row in rows:
-            axes.axhline(row, color=LIGHT, linewidth=0.5, zorder=0)
+            axes.axhline(float(row), color=LIGHT, linewidth=0.5, zorder=0)
         n = len(networks)
         for i, name in enumerate(networks):
             shift = 0.5 * (i - (n - 1) / 2) / max(n, 1)

@@ -402,6 +402,7 @@ def classify(
     )
     model = model.cpu().eval()
     tokens, lengths = torch.as_tensor(test.tokens), torch.as_tensor(test.lengths)
+    assert test.ties is not None  # generated texts have them
     with torch.no_grad():
         right = (model(tokens, lengths).argmax(1).numpy() == test.labels)[~test.ties]
         cell = model.cell().to(dtype=torch.float64)

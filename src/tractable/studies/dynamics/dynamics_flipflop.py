@@ -220,7 +220,7 @@ class DynamicsFlipflop(Study):
             "steps, as its Jacobian predicts."
         )
         ideal = theory["count"].values
-        rows = [
+        rows: list[tuple[Any, ...]] = [
             (k, int(ideal[k]), *(int(n) for n in measured["count"].isel(dimension=k).values))
             for k in range(bits + 1)
         ]

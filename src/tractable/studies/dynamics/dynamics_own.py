@@ -154,6 +154,7 @@ class DynamicsOwn(Study):
         if self.kind == "root" and cell.n_state <= MAX_SPECTRUM:
             edges = np.array(connectivity(cell, points, progress=False).edges(), float)
         scan = points.scan
+        assert scan is not None  # a search has one
         return xr.Dataset(
             {
                 "state": (("sample", "unit"), starts[kept], ONE),

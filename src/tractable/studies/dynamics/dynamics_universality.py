@@ -222,7 +222,8 @@ class DynamicsUniversality(Study):
         )
 
     def _similarity(self, task: str, cka: np.ndarray) -> tuple[list[float], list[float]]:
-        within, between = [], []
+        within: list[float] = []
+        between: list[float] = []
         for i, (t, one, _) in enumerate(self.networks()):
             for j, (s, other, _) in enumerate(self.networks()):
                 if i < j and t == s == task:
