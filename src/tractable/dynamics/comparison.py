@@ -63,11 +63,7 @@ class Comparison:
     @property
     def shared(self) -> list[str]:
         """Signatures that hold in every network."""
-        return [
-            name
-            for name, all_hold in zip(self.signatures, self.holds.all(0).tolist(), strict=True)
-            if all_hold
-        ]
+        return [name for c, name in enumerate(self.signatures) if self.holds[:, c].all()]
 
     def rows(self) -> list[tuple[str | float, ...]]:
         """Return the table: for each network its name and its numbers."""
