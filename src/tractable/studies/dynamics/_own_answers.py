@@ -98,17 +98,22 @@ def figures(study: DynamicsOwn, theory: xr.Dataset, measured: xr.Dataset) -> dic
     values = theory.eigenvalue_real.values + 1j * theory.eigenvalue_imag.values
     spectrum = plots.plot_eigenvalues(values)
     spectrum.set_label("Eigenvalues of the Jacobian at the points, and the unit circle.")
+    # growing perturbations leave the picture, unless there is nothing else
+    kept = np.abs(theory.decay.values).max(axis=1) <= 2
+    kept = kept if kept.any() else np.ones(len(kept), bool)
+    tau = theory.tau.values[kept, 0]
     recovery = plots.plot_decay(
         measured.lag.values,
-        measured.decay.values,
-        theory.decay.values,
-        theta=theory.tau.values[:, 0],
+        measured.decay.values[kept],
+        theory.decay.values[kept].clip(-2, 2),
+        theta=tau if np.ptp(tau) > 1e-6 * tau.max() else None,
         theta_label="slowest time constant",
         unit="steps",
     )
     recovery.set_label(
         "What is left of a small displacement along the slowest mode after each number of steps: "
-        "the linear theory (lines) and the network itself (markers)."
+        "the linear theory (lines) and the network itself (markers); at points from which it grows "
+        "only where there are no others."
     )
     speeds = plots.plot_speed_scan(
         measured.scan_tol.values,
