@@ -21,6 +21,9 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     yield newton_step(options)
     net, starts = flip_flop()
     yield roots_against_adam(net, starts)
+    if options.peer:
+        yield roots_against_peer(options.peer, net, starts)
+        yield slow_against_peer(options.peer)
 
 
 def jacobians(options: argparse.Namespace) -> Iterator[Row]:
@@ -66,34 +69,148 @@ def newton_step(options: argparse.Namespace) -> Row:
 
 def flip_flop(units: int = 64, steps: int = 260) -> tuple[torch.nn.GRU, Tensor]:
     """Train a GRU on the 3-bit flip-flop and return it with 1,024 states that it visits."""
-    torch.manual_seed(1)
-    model = torch.nn.Sequential()
-    model.gru = torch.nn.GRU(3, units, batch_first=True)
-    model.readout = torch.nn.Linear(units, 3)
+    from tractable.dynamics import collect_states, sample_starts
+    from tractable.dynamics.tasks import flip_flop as pulses
+    from tractable.studies.dynamics.dynamics_flipflop import trained
 
-    def pulses(n: int, length: int, first: bool) -> Tensor:
-        x = (torch.rand(n, length, 3) < 0.2) * (torch.randint(0, 2, (n, length, 3)) * 2.0 - 1)
-        if first:
-            x[:, 0] = torch.randint(0, 2, (n, 3)) * 2.0 - 1
-        return x
+    model, _ = trained(3, units, steps, 64, 64, 0.2, 5e-3, 1, "cpu")
+    # without the first pulse the saddles are visited too
+    inputs, _ = pulses(64, 64, 3, first_pulse=False, seed=2)
+    visited = collect_states(model["gru"], inputs, progress=False)
+    return model["gru"], sample_starts(visited, 1024, generator=torch.Generator().manual_seed(0))
 
-    def memory(x: Tensor) -> Tensor:
-        y = torch.zeros_like(x)
-        for t in range(x.shape[1]):
-            y[:, t] = torch.where(x[:, t] != 0, x[:, t], y[:, t - 1] if t else 0.0)
-        return y
 
-    def loss(net: torch.nn.Module, batch: tuple[Tensor]) -> Tensor:
-        x = batch[0]
-        return (net.readout(net.gru(x)[0]) - memory(x)).square().mean()
+def sentiment(units: int = 128, n_train: int = 45_000) -> tuple[torch.nn.GRU, Tensor, float]:
+    """Train a GRU on the generated review language; return it, 512 states, and the length."""
+    from tractable.dynamics import SequenceClassifier, collect_states, sample_starts
+    from tractable.dynamics.reviews import SyntheticReviews
+    from tractable.studies.dynamics._sentiment_parts import loss
+    from tractable.train import cosine_decay, minibatches
 
-    data = [(pulses(64, 64, True),) for _ in range(steps)]
-    schedule = torch.cos(torch.linspace(0, torch.pi / 2, steps + 1)).clamp(min=0.04)
-    fit(model, loss, data, epochs=1, learning_rate=5e-3, clip=1.0, device="cpu",
-        schedule=lambda step: float(schedule[min(step, steps)]))  # fmt: skip
-    with torch.no_grad():  # without the first pulse the saddles are visited too
-        states = model.gru(pulses(64, 64, False))[0].reshape(-1, units)
-    return model.gru, states[torch.randperm(len(states))[:1024]]
+    language = SyntheticReviews()
+    train = language.sample(n_train, seed=0)
+    torch.manual_seed(0)
+    model = SequenceClassifier(len(language.vocabulary), "gru", n_embedding=32, n_hidden=units)
+    batches = minibatches(
+        train.tokens, train.lengths, train.labels.astype("float32"), batch_size=64, seed=0
+    )
+    fit(model, loss, batches, epochs=1, learning_rate=3e-3, clip=1.0, device="cpu",
+        schedule=cosine_decay(len(batches), 0.05), progress=False)  # fmt: skip
+    test = language.sample(300, seed=1)
+    visited = collect_states(model.recurrent, torch.as_tensor(test.tokens), test.lengths,
+                             embedding=model.embedding, progress=False)  # fmt: skip
+    weight = model.readout.weight[0].detach()
+    starts = sample_starts(visited, 512, stratify=lambda h: h @ weight,
+                           generator=torch.Generator().manual_seed(0))  # fmt: skip
+    return model.recurrent, starts, 40.0  # type: ignore[return-value]  # the layer of a "gru"
+
+
+class Recorder(torch.nn.Module):
+    """The peer's view of a network; notes the speeds and the CPU time every few calls."""
+
+    def __init__(self, rnn: torch.nn.Module, every: int = 50) -> None:
+        super().__init__()
+        self.rnn, self.every, self.calls = rnn, every, 0
+        self.batch_first = True
+        self.started = time.process_time()
+        self.spent = 0.0
+        self.notes: list[tuple[float, Tensor]] = []
+
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Step the network."""
+        output, after = self.rnn(inputs, state)
+        if self.calls % self.every == 0:
+            paused = time.process_time()
+            q = 0.5 * (state - after).detach().square().sum(2)[0]
+            self.notes.append((paused - self.started - self.spent, q.clone()))
+            self.spent += time.process_time() - paused
+        self.calls += 1
+        return output, after
+
+
+def run_peer(
+    folder: str, net: torch.nn.Module, starts: Tensor, rate: float, max_iters: int
+) -> tuple[list[tuple[float, Tensor]], Tensor, Tensor]:
+    """Run the published finder, Jacobians off; return its records, end states and speeds."""
+    import contextlib
+    import copy
+    import io
+    import sys
+
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    from FixedPointFinderTorch import FixedPointFinderTorch
+
+    recorder = Recorder(copy.deepcopy(net))
+    width = net.input_size  # type: ignore[union-attr]  # a recurrent layer
+    with contextlib.redirect_stdout(io.StringIO()):
+        finder = FixedPointFinderTorch(
+            recorder, lr_init=rate, max_iters=max_iters, do_compute_jacobians=False,
+            do_decompose_jacobians=False, do_exclude_distance_outliers=False, verbose=False,
+        )  # fmt: skip
+        recorder.started = time.process_time()
+        _, found = finder.find_fixed_points(
+            starts.float().clone().numpy(), torch.zeros(1, width).numpy()
+        )
+    return recorder.notes, torch.as_tensor(found.xstar), torch.as_tensor(found.qstar)
+
+
+def roots_against_peer(folder: str, net: torch.nn.GRU, starts: Tensor) -> Row:
+    """Roots of the flip-flop GRU: CPU seconds of ours, and of the peer to its own best share."""
+    cell = as_cell(net).to(dtype=torch.float64)
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        points = find_points(cell, starts, kind="root", progress=False)
+        seconds.append(time.process_time() - started)
+    reached = float((points.representative >= 0).double().mean())
+    best, note, missing = (0.0, float("inf")), [], 0
+    for rate in (1.0, 0.1, 0.01):
+        records, state, q = run_peer(folder, net, starts, rate, 5000)
+        shares = [(float((q <= 1e-12).double().mean()), at) for at, q in records]
+        top = max(share for share, _ in shares)
+        at = next(at for share, at in shares if share >= top)
+        note.append(f"{rate:g}: {top:.1%} in {at:.1f} s of {records[-1][0]:.1f} s")
+        best = max(best, (top, at), key=lambda pair: (pair[0], -pair[1]))
+        ends = state[q <= 1e-12].double()
+        inside = (ends.abs() <= 1).all(1)
+        if len(ends):
+            near = torch.cdist(ends[inside], points.state).amin(1)
+            missing += int((near > 1e-3).sum())
+    return Row(
+        "roots of a flip-flop GRU 64, 1,024 starts, against FixedPointFinderTorch",
+        min(seconds),
+        best[1],
+        ">= 5",
+        note=f"ours reaches {reached:.1%} ({len(points)} roots, index sum {points.index_sum}); "
+        f"peer by rate: {'; '.join(note)}; {missing} of its ends in the box are not among ours",
+    )
+
+
+def slow_against_peer(folder: str) -> Row:
+    """Slow points of a sentiment GRU 128: CPU seconds to the same median q."""
+    net, starts, length = sentiment()
+    cell = as_cell(net).to(dtype=torch.float64)
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        points = find_points(cell, starts, kind="slow", tau_c=length / 2, progress=False)
+        seconds.append(time.process_time() - started)
+    goal = float(points.q[points.representative[points.representative >= 0]].median())
+    best, note = float("inf"), []
+    for rate in (1.0, 0.1, 0.01):
+        records, _, _ = run_peer(folder, net, starts, rate, 3000)
+        at = next((at for at, q in records if float(q.median()) <= goal), float("inf"))
+        least = min(float(q.median()) for _, q in records)
+        note.append(f"{rate:g}: {at:.1f} s, least median {least:.1e} in {records[-1][0]:.1f} s")
+        best = min(best, at)
+    return Row(
+        "slow points of a sentiment GRU 128, 512 starts, at equal median q",
+        min(seconds),
+        best,
+        ">= 6",
+        note=f"median q {goal:.1e}, {len(points)} points; peer by rate: {'; '.join(note)}",
+    )
 
 
 def roots_against_adam(net: torch.nn.GRU, starts: Tensor) -> Row:

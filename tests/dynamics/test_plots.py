@@ -65,6 +65,11 @@ def inputs(P: int, seed: int = 0) -> dict[str, tuple[tuple[Any, ...], dict[str, 
             (10.0 ** -np.arange(4, 4 + P), np.arange(P)),
             {"pc1": rng.uniform(size=P), "q": 10.0 ** -rng.uniform(4, 9, size=P)},
         ),
+        "plot_comparison": ((rng.uniform(1, 2, size=(2, P)), np.ones((2, P))), {}),
+        "plot_root_graph": (
+            (rng.normal(size=(P, 2)), np.arange(P), np.zeros((P, 2))),
+            {},
+        ),
         "plot_input_plane": ((rng.normal(size=(P, N)), rng.normal(size=N)), {"groups": groups}),
     }
 

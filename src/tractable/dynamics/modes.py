@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-__all__ = ["Modes", "decompose", "eigenvalues"]
+__all__ = ["Modes", "decompose", "eigenvalues", "modes_of"]
 
 ON_CIRCLE = 1e-12  # | |lambda| - 1 | below it counts as exactly 1
 CHUNK_BYTES = (
@@ -361,6 +361,38 @@ def decompose(
         departure=departure,
         dt=dt,
         continuous=continuous,
+    )
+
+
+def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = None) -> Modes:
+    """Return `Modes` of eigenvalues and biorthogonal vectors found elsewhere, few of many.
+
+    Parameters
+    ----------
+    eigvals, right, left : Tensor, shapes (P, K), (P, N, K), (P, K, N)
+        Complex, sorted, pairs adjacent; ``left @ right = 1`` and columns of unit norm.
+    dt : float, optional
+        Duration of a step.
+
+    Returns
+    -------
+    Modes
+        All ``resolved``; ``departure`` is NaN, because it needs all modes.
+    """
+    tau, freq, unstable = _times(eigvals, dt, False)
+    n_points = len(eigvals)
+    return Modes(
+        eigvals=eigvals,
+        right=right,
+        left=left,
+        tau=tau,
+        freq=freq,
+        condition=left.norm(dim=2),
+        unstable=unstable,
+        resolved=torch.ones(eigvals.shape, dtype=torch.bool),
+        defective=torch.zeros(n_points, dtype=torch.bool),
+        departure=torch.full((n_points,), math.nan, dtype=torch.float64),
+        dt=dt,
     )
 
 

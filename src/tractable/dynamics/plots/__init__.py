@@ -8,6 +8,8 @@ library's there too.
 """
 
 from tractable.dynamics.plots.check_plots import plot_logits, plot_one_step_error, plot_speed_scan
+from tractable.dynamics.plots.comparison_plots import plot_comparison
+from tractable.dynamics.plots.graph_plots import plot_root_graph
 from tractable.dynamics.plots.input_plots import plot_input_effects, plot_input_plane, plot_valence
 from tractable.dynamics.plots.line_plots import plot_alignment, plot_decay
 from tractable.dynamics.plots.mode_plots import (
@@ -19,12 +21,14 @@ from tractable.dynamics.plots.state_space import plot_state_space
 
 __all__ = [
     "plot_alignment",
+    "plot_comparison",
     "plot_decay",
     "plot_eigenvalues",
     "plot_input_effects",
     "plot_input_plane",
     "plot_logits",
     "plot_one_step_error",
+    "plot_root_graph",
     "plot_spectrum_along",
     "plot_speed_scan",
     "plot_state_space",

@@ -32,6 +32,7 @@ def linear_theory(study: DynamicsSentiment, measured: xr.Dataset) -> xr.Dataset:
     model = study.rebuild(measured)
     cell, readout = model.cell().to(dtype=torch.float64), model.state_readout()
     weight = readout.weight[0].double()
+    seen = cell.readout_slice  # an LSTM's readout does not see c
 
     # The line, and the modes at points spread evenly along it.
     points = PointSet.from_states(cell, torch.as_tensor(measured.point_state.values), kind="slow")
@@ -90,7 +91,7 @@ def linear_theory(study: DynamicsSentiment, measured: xr.Dataset) -> xr.Dataset:
             "pc_fraction": ((), line.pc_fraction, ONE),
             "spline_fraction": ((), line.spline_fraction, ONE),
             "length": ((), line.length, ONE),
-            "axis_readout": ((), _cosine(line.axis, weight), ONE),
+            "axis_readout": ((), _cosine(line.axis[seen], weight[seen]), ONE),
             "line_theta": ("line", line.theta[chosen], ONE),
             "line_readout": ("line", on_line.state @ weight + readout.bias[0], LOGIT),
             "eigenvalue_real": (("line", "mode"), modes.eigvals.real[:, :n_modes], ONE),

@@ -71,7 +71,7 @@ MWGGS = "arXiv:1906.10720"
 class DynamicsSentiment(Study):
     """What a recurrent sentiment classifier computes: fixed points, a line attractor, words."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Maheswaranathan, Williams, Golub, Ganguli, Sussillo",
         2019,
