@@ -1,7 +1,7 @@
 """Singular values of pure noise: the Marchenko-Pastur law in singular values, at every aspect.
 
 Noise matrix: (N3, N1), independent entries of variance sigma^2 / N1, aspect A = N3 / N1. The law
-is normalized over the min(N1, N3) singular values that are not zero by shape, so it holds for A > 1.
+is normalized over the min(N1, N3) singular values that are not zero by shape: it holds for A > 1.
 
 Source: Lampinen, Ganguli 2019, arXiv:1809.10374; the factor max(1, A) is ours.
 """
@@ -20,7 +20,7 @@ __all__ = ["bulk_average", "bulk_density", "bulk_edges", "bulk_nodes", "bulk_qua
 Floats = NDArray[np.float64]
 
 NODES = 64
-NEAR_SQUARE = 0.05  # below it the gap at zero is too narrow for one Gauss-Legendre rule
+NEAR_SQUARE = 0.1  # below it the gap at zero is too narrow for one Gauss-Legendre rule
 
 
 def bulk_edges(aspect: float, sigma: float = 1.0) -> tuple[float, float]:
