@@ -131,7 +131,8 @@ def learning_time(
     fractions = as_float64("frac", frac)
     if fractions.size and not (0 < fractions.min() <= fractions.max() < 1):
         raise ValueError(f"frac must be within (0, 1), got {fractions.min()} .. {fractions.max()}")
-    sv, av, lv = as_float64("s", s, low=0), as_float64("a0", a0, low=0), as_float64("lam", lam)
+    sv, lv = as_float64("s", s, low=0), as_float64("lam", lam, low=0)
+    av = as_float64("a0", a0, low=None if depth == 1 else 0)
     _refuse_growth_without_input(sv, lv)
     sv, fv, av, lv = np.broadcast_arrays(sv, fractions, av, lv)
     time = np.full(sv.shape, np.inf)
