@@ -16,6 +16,7 @@ from tractable.linear.spikes import (
     spike_forward,
     spike_inverse,
 )
+from tractable.linear.stopping import StoppingReport, optimal_stopping
 from tractable.linear.strengths import (
     UnequalLayers,
     deep_strength,
@@ -23,7 +24,7 @@ from tractable.linear.strengths import (
     two_layer_product,
     unequal_layers,
 )
-from tractable.linear.students import StudentCurves, train_students
+from tractable.linear.students import HeldOut, StudentCurves, train_students
 from tractable.linear.teachers import (
     NoisyTask,
     TaskPair,
@@ -32,14 +33,20 @@ from tractable.linear.teachers import (
     permute_examples,
     shuffle_entries,
 )
+from tractable.linear.transfer import TransferResult, transfer_benefit, transfer_threshold
+from tractable.linear.transfer_data import TransferEstimate, transfer_from_data
 
 __all__ = [
     "GeneralizationCurve",
+    "HeldOut",
     "NoisyTask",
     "ShrinkInfo",
     "SpikeResult",
+    "StoppingReport",
     "StudentCurves",
     "TaskPair",
+    "TransferEstimate",
+    "TransferResult",
     "UnequalLayers",
     "aligned_tasks",
     "bulk_average",
@@ -55,12 +62,16 @@ __all__ = [
     "learning_time",
     "noisy_task",
     "optimal_shrinkage",
+    "optimal_stopping",
     "permute_examples",
     "shrink",
     "shuffle_entries",
     "spike_forward",
     "spike_inverse",
     "train_students",
+    "transfer_benefit",
+    "transfer_from_data",
+    "transfer_threshold",
     "two_layer_product",
     "unequal_layers",
 ]

@@ -8,9 +8,10 @@ Source: Lampinen, Ganguli 2019, arXiv:1809.10374.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,21 @@ if TYPE_CHECKING:
 
     from tractable.linear.arrays import Numbers
 
-__all__ = ["StudentCurves", "train_students"]
+__all__ = ["HeldOut", "StudentCurves", "train_students"]
 
 Floats = NDArray[np.float64]
 Start = Literal["aligned", "orthogonal", "gaussian"]
+
+
+class HeldOut(NamedTuple):
+    """Sufficient statistics of examples that are not trained on."""
+
+    cov_yx: Numbers
+    """Y^T X, (B, N3, N1) or (N3, N1)."""
+    cov_x: Numbers
+    """X^T X, (B, N1, N1) or (N1, N1)."""
+    energy: Numbers
+    """Sum of the squared targets, (B,) or one number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +55,8 @@ class StudentCurves:
     train: Floats
     """Training error over that of the zero map, (B, T)."""
     test: Floats
-    """Squared distance from the teacher over its squared norm, (B, T)."""
+    """Squared distance from the teacher over its squared norm, or loss on held-out examples over
+    that of the zero map, (B, T)."""
     best_t: Floats
     """Time of the smallest recorded test error of each student, (B,)."""
     best_test: Floats
@@ -68,12 +81,13 @@ class StudentCurves:
 
 def train_students(
     cov_yx: Numbers,
-    teacher: Numbers,
+    teacher: Numbers | None,
     *,
     learning_rate: float,
     steps: int,
     cov_x: Numbers | None = None,
     energy: Numbers | None = None,
+    held_out: HeldOut | None = None,
     n_hidden: int | None = None,
     depth: int = 2,
     start: Start = "aligned",
@@ -92,8 +106,8 @@ def train_students(
     ----------
     cov_yx : array, shape (B, N3, N1) or (N3, N1)
         Input-output correlation Y^T X of each of B students, summed over examples.
-    teacher : array, shape of cov_yx
-        The map that the test error is measured from.
+    teacher : array, shape of cov_yx, or None
+        The map that the test error is measured from; None with `held_out`.
     learning_rate : float, > 0
         eta; t = steps * eta.
     steps : int, >= 1
@@ -102,6 +116,8 @@ def train_students(
         Input correlation X^T X; white inputs when missing.
     energy : array, shape (B,), optional
         Sum of the squared targets; that of cov_yx, right for white inputs, when missing.
+    held_out : HeldOut, optional
+        Other examples: the test error is then the loss on them over that of the zero map.
     n_hidden : int, optional
         Width of all hidden layers; min(N1, N3) when missing.
     depth : int, >= 1
@@ -149,11 +165,8 @@ def train_students(
     check_range("steps", steps, 1)
     check_range("init_strength", init_strength, 0.0, open_low=True)
     check_range("n_records", n_records, 2)
-    S, W_bar = _batch("cov_yx", cov_yx, device), _batch("teacher", teacher, device)
-    if S.shape != W_bar.shape:
-        raise ValueError(
-            f"teacher must have the shape of cov_yx, {tuple(S.shape)}, got {tuple(W_bar.shape)}"
-        )
+    S = _batch("cov_yx", cov_yx, device)
+    test_error = _test_error(S, teacher, held_out)
     if n_hidden is not None:
         check_range("n_hidden", n_hidden, 1)
     width = min(S.shape[1:]) if n_hidden is None else n_hidden
@@ -175,23 +188,22 @@ def train_students(
         if step in wanted:
             # |Y|^2 - 2 tr(W S^T) + tr(W C W^T) = |Y|^2 - tr(W (S + error)^T)
             train.append(1 - (W * (S + error)).sum((1, 2)) / squares)
-            test.append(((W - W_bar) ** 2).sum((1, 2)))
+            test.append(test_error(W))
             if not torch.isfinite(train[-1]).all():
                 raise ValueError(
                     f"learning_rate is too large, got {learning_rate}: training diverged at step "
                     f"{step}; keep it below 2 / (depth * s_max^(2 - 2 / depth))"
                 )
         _descend(layers, forward, error, learning_rate)
-    power = (W_bar**2).sum((1, 2)).clamp(min=1e-300)
-    test_error = (torch.stack(test, 1) / power[:, None]).cpu().numpy()
+    tested = torch.stack(test, 1).cpu().numpy()
     t = learning_rate * records
-    best = test_error.argmin(1)
+    best = tested.argmin(1)
     return StudentCurves(
         t=t,
         train=torch.stack(train, 1).cpu().numpy(),
-        test=test_error,
+        test=tested,
         best_t=t[best],
-        best_test=test_error[np.arange(len(best)), best],
+        best_test=tested[np.arange(len(best)), best],
     )
 
 
@@ -215,9 +227,30 @@ def _descend(layers: list[Tensor], forward: list[Tensor], error: Tensor, rate: f
     back = error
     for i in range(len(layers) - 1, 0, -1):
         below = torch.bmm(layers[i].transpose(1, 2), back)
-        torch.baddbmm(layers[i], back, forward[i - 1].transpose(1, 2), alpha=rate, out=layers[i])
+        layers[i].baddbmm_(back, forward[i - 1].transpose(1, 2), alpha=rate)
         back = below
     layers[0].add_(back, alpha=rate)
+
+
+def _test_error(
+    S: Tensor, teacher: Numbers | None, held_out: HeldOut | None
+) -> Callable[[Tensor], Tensor]:
+    """Return the function of the maps (B, N3, N1) that gives their test errors (B,)."""
+    if (teacher is None) == (held_out is None):
+        raise ValueError("teacher or held_out must be given, and not both")
+    if teacher is not None:
+        W_bar = _batch("teacher", teacher, S.device).expand(len(S), -1, -1)
+        if S.shape != W_bar.shape:
+            raise ValueError(
+                f"teacher must have the shape of cov_yx, {tuple(S.shape)}, got {tuple(W_bar.shape)}"
+            )
+        power = (W_bar**2).sum((1, 2)).clamp(min=1e-300)
+        return lambda W: ((W - W_bar) ** 2).sum((1, 2)) / power
+    assert held_out is not None
+    cross = _batch("held_out.cov_yx", held_out.cov_yx, S.device)
+    cov = _batch("held_out.cov_x", held_out.cov_x, S.device)
+    energy = S.new_tensor(as_float64("held_out.energy", held_out.energy, low=0.0))
+    return lambda W: 1 + (W * (W @ cov - 2 * cross)).sum((1, 2)) / energy
 
 
 def _batch(name: str, value: Numbers, device: str | torch.device) -> Tensor:
@@ -252,17 +285,14 @@ def _start(
         return Q if rows >= columns else Q.transpose(1, 2)
 
     if start == "gaussian":
-        layers = [gaussian(b, a) / np.sqrt(a) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [gaussian(b, a) / np.sqrt(a) for a, b in itertools.pairwise(sizes)]
     elif start == "orthogonal":
-        layers = [orthonormal(b, a) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [orthonormal(b, a) for a, b in itertools.pairwise(sizes)]
     else:
         U, _, Vt = torch.linalg.svd(S, full_matrices=False)
         rank = min(n_in, n_out, *sizes[1:-1])
         bases = [Vt[:, :rank].transpose(1, 2)]
         bases += [orthonormal(size, rank) for size in sizes[1:-1]]
         bases += [U[:, :, :rank]]
-        layers = [
-            torch.bmm(out, into.transpose(1, 2))
-            for into, out in zip(bases, bases[1:], strict=False)
-        ]
+        layers = [torch.bmm(out, into.transpose(1, 2)) for into, out in itertools.pairwise(bases)]
     return [(scale * layer).contiguous() for layer in layers]
