@@ -27,7 +27,7 @@ def pick(
     if wanted is None:
         return np.arange(n)
     if isinstance(wanted, int | str | np.integer):
-        wanted = [wanted]  # type: ignore[list-item]  # one name or number
+        wanted = [wanted]
     numbers = []
     for entry in wanted:
         if isinstance(entry, str):

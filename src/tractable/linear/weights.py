@@ -119,7 +119,8 @@ def read_weights(model: Any) -> list[np.ndarray]:
             f"model must be an nn.Linear or an nn.Sequential of them, got {type(model).__name__}"
         )
     weights = []
-    for i, layer in enumerate(layers):
+    modules: list[Any] = list(layers)
+    for i, layer in enumerate(modules):
         if isinstance(layer, nn.Identity):
             continue
         if not isinstance(layer, nn.Linear):

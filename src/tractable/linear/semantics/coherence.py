@@ -114,5 +114,6 @@ def category_coherence(Y: np.ndarray, items: Sequence[int], features: Sequence[i
     q = float(table[~inside].mean())
     if not 0 < q < 1:
         raise ValueError(f"Y must vary outside of the category; its mean there is {q:g}")
-    sizes = (len(set(items)), len(set(features)))
-    return coherence(*table.shape, *sizes, float(table[inside].mean()), q)
+    k_items, k_features = len(set(items)), len(set(features))
+    p = float(table[inside].mean())
+    return coherence(len(table), table.shape[1], k_items, k_features, p, q)

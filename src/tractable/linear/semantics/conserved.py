@@ -1,4 +1,4 @@
-"""Do two learners of one world come to the same representation?"""
+"""Whether two learners of one world come to the same representation."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ __all__ = [
     "TreeSpectrum",
     "hierarchical",
     "leaf_similarity",
+    "tree_branches",
     "tree_spectrum",
     "ultrametric_features",
 ]
@@ -88,7 +89,7 @@ def hierarchical(
     >>> hierarchical(2, 3, 0.15, 100).Y.shape
     (8, 100)
     """
-    branches = _branches(branching, depth)
+    branches = tree_branches(branching, depth)
     check_range("flip", flip, 0, 0.5)
     check_range("n_features", n_features, 1)
     random = np.random.default_rng(rng)
@@ -143,7 +144,7 @@ def tree_spectrum(
     >>> (basic.strength**2).round(3), basic.learning_order()
     (array([1.4, 1.4, 2.2, 0.2]), array([2, 0, 1, 3]))
     """
-    branches = _branches(branching, depth)
+    branches = tree_branches(branching, depth)
     if (flip is None) == (similarity is None):
         raise ValueError("give one of flip and similarity")
     if flip is not None:
@@ -179,14 +180,11 @@ def leaf_similarity(branching: int | Sequence[int], similarity: Sequence[float])
            [0.1, 0.1, 1. , 0.5],
            [0.1, 0.1, 0.5, 1. ]])
     """
-    branches = _branches(branching, len(similarity) - 1)
+    branches = tree_branches(branching, len(similarity) - 1)
     matrix = np.full((1, 1), float(similarity[0]))
     for b, q in zip(branches, similarity[1:], strict=True):
         matrix = np.kron(matrix, np.ones((b, b)))
-        same = np.kron(np.eye(len(matrix) // b), np.ones((b, b)))
-        finer = np.kron(np.eye(len(matrix)), np.ones((1, 1)))
-        matrix = np.where(finer > 0, q, matrix)
-        del same
+        np.fill_diagonal(matrix, q)
     return matrix
 
 
@@ -222,7 +220,8 @@ def ultrametric_features(
     return ItemTable.of((vectors * np.sqrt(np.maximum(values, 0.0))) @ draws)
 
 
-def _branches(branching: int | Sequence[int], depth: int) -> list[int]:
+def tree_branches(branching: int | Sequence[int], depth: int) -> list[int]:
+    """Return the branches of each level as a list."""
     check_range("depth", depth, 1)
     branches = [branching] * depth if isinstance(branching, int | np.integer) else list(branching)
     if len(branches) != depth:

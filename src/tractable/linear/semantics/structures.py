@@ -14,6 +14,7 @@ import numpy as np
 
 from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
+from tractable.linear.semantics.hierarchy import tree_branches
 from tractable.linear.semantics.tables import ItemTable
 
 __all__ = [
@@ -202,9 +203,7 @@ def tree(
     >>> bool(np.isclose(values[2], values[3])), tree(2, 2).n_items
     (True, 4)
     """
-    from tractable.linear.semantics.hierarchy import _branches
-
-    branches = _branches(branching, depth)
+    branches = tree_branches(branching, depth)
     counts = np.cumprod([1, *branches])
     offsets = {depth: 0}  # leaves first
     position = int(counts[-1])
