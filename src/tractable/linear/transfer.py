@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tractable.core.checks import check_choice, check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import bulk_nodes, check_aspect
-from tractable.linear.generalization import generalization_curve, least_error
+from tractable.linear.generalization import generalization_curve, learned_strengths, least_error
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
-from tractable.linear.strengths import check_depth, deep_strength
+from tractable.linear.strengths import check_depth
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -142,6 +142,8 @@ def transfer_benefit(
         np.atleast_1d(as_float64(name, value, low=0.0))
         for name, value in (("snr_a", snr_a), ("snr_b", snr_b))
     )
+    if not s_a.any():
+        raise ValueError("snr_a must have a value above 0: without task A there is no error of A")
     check_aspect("aspect_a", aspect_a)
     aspect_b = aspect_a if aspect_b is None else aspect_b
     check_aspect("aspect_b", aspect_b)
@@ -297,12 +299,12 @@ def _joint(
     kept = np.arange(len(s)) < rank
     square = (spike.overlap_out**2 * of_a + (1 - spike.overlap_out**2) * share) * kept
     cross = s * spike.overlap * of_a * kept
-    power = float(np.sum(s_a**2)) or 1.0
-    everything = np.concatenate([spike.s_data, x])[:, None]
+    power = float(np.sum(s_a**2))
+    everything = np.concatenate([spike.s_data, x])
     squares = np.concatenate([square, share * n_noise * weight])
 
     def error(t: Floats) -> Floats:
-        u = deep_strength(everything, t, a0, depth, tau=tau)
+        u = learned_strengths(everything, t, a0, depth, tau)
         return (np.sum(s_a**2) + squares @ u**2 - 2 * cross @ u[: len(s)]) / power
 
     useful = cross > 1e-12 * power

@@ -1,4 +1,4 @@
-"""Will task B help task A, from a user's own examples of both?"""
+"""Whether task B would help task A, from a user's own examples of both."""
 
 from __future__ import annotations
 
