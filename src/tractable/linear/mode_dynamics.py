@@ -229,11 +229,11 @@ class ModeDynamics:
                [ 1.   ,  0.   ]])
         """
         check_choice("norm", norm, ("mean", "sum"))
-        cov = as_float64("cov_yx", cov_yx)
+        cov = as_float64("cov_yx", cov_yx).copy()
         if cov.ndim != 2:
             raise ValueError(f"cov_yx must have shape (n_out, n_in), got {cov.shape}")
         n_in = cov.shape[1]
-        square = np.eye(n_in) if cov_x is None else as_float64("cov_x", cov_x)
+        square = np.eye(n_in) if cov_x is None else as_float64("cov_x", cov_x).copy()
         check_shape("cov_x", square.shape, (n_in, n_in))
         if not np.allclose(square, square.T, rtol=1e-6, atol=1e-9 * (1 + np.abs(square).max())):
             raise ValueError("cov_x must be symmetric; it is X X^T times the norm")

@@ -128,12 +128,13 @@ def read_weights(model: Any) -> list[np.ndarray]:
                 f"model[{i}] must be an nn.Linear, got {type(layer).__name__}: the theory holds "
                 "for linear networks; for other layers compare with it by simulation"
             )
-        if layer.bias is not None:
+        if getattr(layer, "bias", None) is not None:
             raise ValueError(
                 f"model[{i}] has a bias: use nn.Linear(..., bias=False) and center the data "
                 "(center=True), which is what biases learn first"
             )
-        weights.append(as_float64(f"model[{i}].weight", layer.weight))
+        # A copy: the model may be trained on.
+        weights.append(as_float64(f"model[{i}].weight", layer.weight).copy())
     if not weights:
         raise ValueError("model must have one nn.Linear or more, got none")
     return weights
