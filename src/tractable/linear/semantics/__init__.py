@@ -19,6 +19,7 @@ from tractable.linear.semantics.differentiation import (
     class_separation,
     differentiation_order,
     mds_trajectory,
+    separation_times,
 )
 from tractable.linear.semantics.hierarchy import (
     TreeSpectrum,
@@ -59,6 +60,7 @@ __all__ = [
     "project_property",
     "prototypes",
     "read_items",
+    "separation_times",
     "structures",
     "toy_items",
     "tree_spectrum",

@@ -16,7 +16,13 @@ from tractable.linear.simulation import Simulation
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
 
-__all__ = ["Differentiation", "class_separation", "differentiation_order", "mds_trajectory"]
+__all__ = [
+    "Differentiation",
+    "class_separation",
+    "differentiation_order",
+    "mds_trajectory",
+    "separation_times",
+]
 
 N_TIMES = 2000
 
@@ -112,6 +118,37 @@ def differentiation_order(
         np.array(modes)[order],
         np.array(shares)[order],
     )
+
+
+def separation_times(dyn: ModeDynamics, frac: float = 0.5) -> np.ndarray:
+    r"""Return when each pair of items is told apart in the hidden code, shape (P, P) (L18).
+
+    .. math:: d_{ij}(t) = \sum_a a_a(t)\,(v_{ia} - v_{ja})^2
+
+    The time at which this squared distance first has the fraction ``frac`` of its final value;
+    0 for items that never differ, and on the diagonal.
+
+    Examples
+    --------
+    >>> from tractable.linear.semantics import toy_items
+    >>> separation_times(toy_items().dynamics()).round(2)[0]  # canary: from salmon, oak, rose
+    array([ 0.  , 11.03,  7.92,  7.92])
+    """
+    check_range("frac", frac, 0, 1, open_low=True, open_high=True)
+    loadings = typicality(dyn)
+    times = _times(dyn)
+    strengths = dyn.strengths(times)
+    n = len(loadings)
+    result = np.zeros((n, n))
+    final = dyn.final_strength()
+    for i in range(n):
+        for j in range(i):
+            squares = (loadings[i] - loadings[j]) ** 2
+            goal = frac * float(squares @ final)
+            if goal > 1e-12:
+                found = first_passage(times, squares @ strengths, goal)
+                result[i, j] = result[j, i] = found
+    return result
 
 
 def mds_trajectory(dyn: ModeDynamics | Simulation, t: Numbers, dim: int = 2) -> np.ndarray:
