@@ -144,8 +144,8 @@ class LinearGeneralization(Study):
         yield Check("train error: largest deviation", off, 0.05, kind="at_most", source=SOURCE)
         late = abs(measured.final_test.sel(start="aligned").mean("seed") / theory.at_end - 1)
         yield Check(
-            "final error: relative deviation",
-            late.values[clear].max(),
+            "final error at full width: relative deviation",
+            late.values[clear & full].max(),
             0.08,
             kind="at_most",
             source=SOURCE,
@@ -250,22 +250,23 @@ def train_teacher(
             depth=depth,
             start=start,  # type: ignore[arg-type]  # one of STARTS
             init_strength=init_strength,
-            n_records=400,
+            n_records=min(steps + 1, 4000),  # deep networks pass their best error quickly
             seed=derive(seed, "start", label),
             progress=False,
         )
         for start in STARTS
     ]
+    kept = np.unique(np.linspace(0, len(curves[0].t) - 1, 200).round().astype(int))
     both, each = ("start", "seed", "t"), ("start", "seed")
     return xr.Dataset(
         {
-            "train": (both, np.stack([c.train for c in curves]), {"units": "1"}),
-            "test": (both, np.stack([c.test for c in curves]), {"units": "1"}),
+            "train": (both, np.stack([c.train[:, kept] for c in curves]), {"units": "1"}),
+            "test": (both, np.stack([c.test[:, kept] for c in curves]), {"units": "1"}),
             "best_t": (each, np.stack([c.best_t for c in curves]), {"units": "tau"}),
             "best_test": (each, np.stack([c.best_test for c in curves]), {"units": "1"}),
             "final_test": (each, np.stack([c.test[:, -1] for c in curves]), {"units": "1"}),
         },
-        coords={"t": curves[0].t, "start": list(STARTS)},
+        coords={"t": curves[0].t[kept], "start": list(STARTS)},
     )
 
 
