@@ -108,6 +108,9 @@ class LinearGeneralization(Study):
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         strength = np.array([kind["snr"][0] for kind in self.teachers()])
         full = np.array([kind["n_hidden"] == self.n_hidden for kind in self.teachers()])
+        weakest = np.array([min(kind["snr"]) for kind in self.teachers()])
+        # Finite matrices are biased below 1.5 times the threshold.
+        far = weakest >= 1.5 * (self.n_out / self.n_in) ** 0.25
         clear, weak = strength >= 2, strength < (self.n_out / self.n_in) ** 0.25
         best = measured.best_test.mean("seed")
         aligned, orthogonal = best.sel(start="aligned"), best.sel(start="orthogonal")
@@ -145,7 +148,7 @@ class LinearGeneralization(Study):
         late = abs(measured.final_test.sel(start="aligned").mean("seed") / theory.at_end - 1)
         yield Check(
             "final error at full width: relative deviation",
-            late.values[clear & full].max(),
+            late.values[far & full].max(),
             0.08,
             kind="at_most",
             source=SOURCE,

@@ -40,7 +40,7 @@ class LinearSamples(Study):
         },
         "paper": {
             "examples": (20, 40, 60, 80, 100, 120, 140, 160, 180, 200),
-            "n_seeds": 10,
+            "n_seeds": 20,
             "learning_rate": 0.002,
         },
     }
@@ -53,9 +53,9 @@ class LinearSamples(Study):
     """Strengths of teachers of rank 1, in units of the noise."""
     init_strength: Annotated[float, Range(1e-12, 1.0, log=True)] = 1e-5
     """Initial strength of each mode."""
-    n_seeds: Annotated[int, Range(2, 1000, log=True)] = 5
+    n_seeds: Annotated[int, Range(2, 1000, log=True)] = 12
     """Networks of each kind."""
-    learning_rate: Annotated[float, Range(1e-5, 1.0, log=True)] = 0.01
+    learning_rate: Annotated[float, Range(1e-5, 1.0, log=True)] = 0.015
     """Of full-batch gradient descent on the summed error."""
     end: Annotated[float, Range(1.0, 1000.0, log=True)] = 12.0
     """Time at which training ends: steps times the learning rate."""

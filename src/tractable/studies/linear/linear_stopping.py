@@ -43,8 +43,8 @@ class LinearStopping(Study):
         arxiv="1809.10374",
     )
     presets: ClassVar = {
-        "smoke": {"n_examples": 120, "learning_rate": 0.05},
-        "paper": {"n_examples": 400, "learning_rate": 0.002},
+        "smoke": {"n_splits": 2, "learning_rate": 0.05},
+        "paper": {"n_splits": 50, "learning_rate": 0.002},
     }
 
     x: str = ""
@@ -60,46 +60,61 @@ class LinearStopping(Study):
     """Initial strength of each mode of the product of all layers."""
     test_fraction: Annotated[float, Range(0.05, 0.9)] = 0.25
     """Part of the examples of a file that is kept for the test."""
-    n_examples: Annotated[int, Range(80, 1000)] = 200
+    n_examples: Annotated[int, Range(60, 1000)] = 100
     """Examples to train on, of the digits."""
+    n_splits: Annotated[int, Range(2, 1000, log=True)] = 8
+    """Random splits into examples to train on and examples to test with."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if bool(self.x) != bool(self.y):
             raise ValueError("x and y must be given together: files of inputs and of targets")
 
-    def cases(self, seed: int) -> list[Case]:
-        """Return the examples: those of the files, or the two built-in tasks."""
+    def cases(self, seed: int) -> list[list[Case]]:
+        """Return the splits of each data set: of the files, or of the two built-in tasks."""
         from tractable.core.seeds import derive
         from tractable.studies.linear._own_arrays import read_matrix
 
-        random = np.random.default_rng(derive(seed, "split"))
-        if self.x:
-            X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
-            if len(X) != len(Y):
-                raise ValueError(
-                    f"x and y must have the same number of rows, got {len(X)} and {len(Y)}"
-                )
-            order = random.permutation(len(X))
-            n_test = max(1, round(self.test_fraction * len(X)))
-            if len(X) - n_test < 3:
-                raise ValueError(f"x must have enough examples for training, got {len(X)}")
-            test, train = order[:n_test], order[n_test:]
-            return [Case("your data", X[train], Y[train], X[test], Y[test])]
-        return [generated(derive(seed, "generated")), digits(self.n_examples, random)]
+        keys = [derive(seed, "split", i) for i in range(self.n_splits)]
+        if not self.x:
+            return [
+                [generated(key) for key in keys],
+                [digits(self.n_examples, np.random.default_rng(key)) for key in keys],
+            ]
+        X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
+        if len(X) != len(Y):
+            raise ValueError(
+                f"x and y must have the same number of rows, got {len(X)} and {len(Y)}"
+            )
+        n_test = max(1, round(self.test_fraction * len(X)))
+        if len(X) - n_test < 3:
+            raise ValueError(f"x must have enough examples for training, got {len(X)}")
+        orders = [np.random.default_rng(key).permutation(len(X)) for key in keys]
+        return [
+            [
+                Case("your data", X[o[n_test:]], Y[o[n_test:]], X[o[:n_test]], Y[o[:n_test]])
+                for o in orders
+            ]
+        ]
 
     def measure(self, run: Run) -> xr.Dataset:
         import xarray as xr
 
         rows = []
-        for case in self.cases(run.seed):
-            report = self.predict(case)
-            if report.reasons:
-                run.say(f"{case.name}: not reliable: {'; '.join(report.reasons)}")
-            rows.append(self.train(case, report, run.show_progress))
-        # A name as a number of its place: files store rows of text poorly.
-        found = xr.concat(rows, "case", join="override")
-        return found.assign_attrs(seed=run.seed)
+        for splits in self.cases(run.seed):
+            reports = [self.predict(case) for case in splits]
+            reasons = dict.fromkeys(reason for report in reports for reason in report.reasons)
+            if reasons:
+                run.say(f"{splits[0].name}: not reliable: {'; '.join(list(reasons)[:2])}")
+            longest = max(report.step for report in reports)
+            steps = min(max(int(1.8 * longest), 200), LONGEST)
+            pairs = list(zip(splits, reports, strict=True))
+            found = [
+                self.train(case, report, steps)
+                for case, report in run.track(pairs, f"training on {splits[0].name}")
+            ]
+            rows.append(xr.concat(found, "split"))
+        return xr.concat(rows, "case").assign_attrs(seed=run.seed)
 
     def predict(self, case: Case) -> StoppingReport:
         """Return the prediction for the training examples of a case."""
@@ -116,7 +131,7 @@ class LinearStopping(Study):
                 center=True,
             )
 
-    def train(self, case: Case, report: StoppingReport, progress: bool) -> xr.Dataset:
+    def train(self, case: Case, report: StoppingReport, steps: int) -> xr.Dataset:
         """Train on the inputs that the report asks for, and test on the examples left out."""
         import xarray as xr
 
@@ -127,7 +142,6 @@ class LinearStopping(Study):
             Z, Z_test = Z @ report.whitening, Z_test @ report.whitening
         T, T_test = case.Y - report.Y_mean, case.Y_test - report.Y_mean
         P = len(Z)
-        steps = min(max(int(1.8 * report.step), 200), LONGEST)
         curves = [
             train_students(
                 T.T @ Z / P,
@@ -141,7 +155,7 @@ class LinearStopping(Study):
                 init_strength=self.init_strength,
                 start=start,  # type: ignore[arg-type]  # one of STARTS
                 n_records=500,
-                progress=progress,
+                progress=False,
             )
             for start in STARTS
         ]
@@ -170,9 +184,18 @@ class LinearStopping(Study):
         import xarray as xr
 
         seed = 0 if measured is None else int(measured.attrs.get("seed", 0))
-        reports = [self.predict(case) for case in self.cases(seed)]
-        grid = [np.linspace(0, report.t[-1], 400) for report in reports]
-        loss = [np.interp(g, r.t, r.loss) for g, r in zip(grid, reports, strict=True)]
+        cases = self.cases(seed)
+        reports = [[self.predict(case) for case in splits] for splits in cases]
+        ends = [max(report.t[-1] for report in row) for row in reports]
+        grid = np.stack([np.linspace(0, end, 400) for end in ends])
+        loss = [
+            [np.interp(g, report.t, report.loss) for report in row]
+            for g, row in zip(grid, reports, strict=True)
+        ]
+
+        def numbers(name: str) -> np.ndarray:
+            return np.array([[getattr(report, name) for report in row] for row in reports])
+
         units = {
             "time": "tau",
             "step": "1",
@@ -180,101 +203,98 @@ class LinearStopping(Study):
             "final_loss": "1",
             "detected_rank": "1",
             "sigma": "unit of the targets",
-            "aspect": "1",
         }
         return xr.Dataset(
             {
-                "t": (("case", "point"), np.stack(grid), {"units": "tau"}),
-                "loss": (("case", "point"), np.stack(loss), {"units": "1"}),
-                "shrinkage_loss": (
-                    "case",
-                    np.array(
-                        [
-                            r.expected_loss if r.shrinkage_loss is None else r.shrinkage_loss
-                            for r in reports
-                        ]
-                    ),
-                    {"units": "1"},
-                ),
+                "t": (("case", "point"), grid, {"units": "tau"}),
+                "loss": (("case", "split", "point"), np.array(loss), {"units": "1"}),
                 **{
-                    name: ("case", np.array([getattr(r, name) for r in reports]), {"units": unit})
+                    name: (("case", "split"), numbers(name), {"units": unit})
                     for name, unit in units.items()
                 },
             },
-            attrs={"names": "\n".join(case.name for case in self.cases(seed))},
+            attrs={"names": "\n".join(splits[0].name for splits in cases)},
         )
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         if self.x:
             return  # findings about a user's data are answers
+        stopped = loss_at(measured, theory.time).mean("split")
+        least, time = measured.best_loss.mean("split"), measured.best_t.mean("split")
         for i, name in enumerate(theory.attrs["names"].split("\n")):
             for start, label in (("aligned", "aligned start"), ("orthogonal", "random start")):
-                at = measured.isel(case=i).sel(start=start)
-                stopped = np.interp(float(theory.time[i]), at.t.values, at.test_loss.values)
+                ratio = float((stopped / least).sel(start=start)[i])
                 yield Check(
                     f"{name}, {label}: test loss at the predicted stop over the least",
-                    stopped / float(at.best_loss),
+                    ratio,
                     1.03,
                     kind="at_most",
                     source=SOURCE,
                 )
-        best = measured.isel(case=0).sel(start="aligned")
+            yield Check(
+                f"{name}: predicted over measured stopping time",
+                float(theory.time[i].mean() / time.sel(start="aligned")[i]),
+                1.0,
+                atol=0.15,
+                source=SOURCE,
+            )
         yield Check(
-            "generated task: predicted over measured stopping time",
-            float(theory.time[0]) / float(best.best_t),
-            1.0,
-            atol=0.15,
-            source=SOURCE,
-        )
-        yield Check(
-            "generated task: predicted test loss at the stop",
-            float(best.best_loss),
-            float(theory.expected_loss[0]),
+            "generated task: test loss at the stop",
+            float(least.sel(start="aligned")[0]),
+            float(theory.expected_loss[0].mean()),
             rtol=0.1,
             source=SOURCE,
         )
         yield Check(
-            "generated task: detected rank", float(theory.detected_rank[0]), 3, source=SOURCE
+            "generated task: detected rank",
+            float(theory.detected_rank[0].mean()),
+            3,
+            atol=0.25,
+            source=SOURCE,
         )
 
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         rows = []
+        stopped = loss_at(measured, theory.time).mean("split").sel(start="orthogonal")
+        mean, expected = measured.mean("split"), theory.mean("split")
         for i, name in enumerate(theory.attrs["names"].split("\n")):
-            at = measured.isel(case=i)
-            random = at.sel(start="orthogonal")
-            stopped = np.interp(float(theory.time[i]), at.t.values, random.test_loss.values)
+            aligned, random = (mean.isel(case=i).sel(start=start) for start in STARTS)
             yield (
-                f"{name[0].upper()}{name[1:]}: stop at step {int(theory.step[i])} (t = "
-                f"{float(theory.time[i]):.2f}). A network from a random start has a test loss of "
-                f"{stopped:.3f} there; its least is {float(random.best_loss):.3f} at t = "
+                f"{name[0].upper()}{name[1:]}: stop at step {float(expected.step[i]):.0f} (t = "
+                f"{float(expected.time[i]):.2f}). A network from a random start has a test loss of "
+                f"{float(stopped[i]):.3f} there; its least is {float(random.best_loss):.3f} at t = "
                 f"{float(random.best_t):.2f}, and without stopping it ends at "
-                f"{float(at.final_loss):.3f}."
+                f"{float(random.final_loss):.3f}."
+            )
+            numbers = (
+                float(expected.detected_rank[i]),
+                float(expected.time[i]),
+                float(aligned.best_t),
+                float(random.best_t),
+            )
+            losses = (
+                expected.expected_loss[i],
+                aligned.best_loss,
+                random.best_loss,
+                stopped[i],
+                random.final_loss,
+                random.shrunk_loss,
             )
             rows.append(
-                (
-                    name,
-                    str(int(theory.detected_rank[i])),
-                    f"{float(theory.time[i]):.2f}",
-                    f"{float(at.best_t[0]):.2f}",
-                    f"{float(random.best_t):.2f}",
-                    f"{float(theory.expected_loss[i]):.3f}",
-                    f"{float(at.best_loss[0]):.3f}",
-                    f"{stopped:.3f}",
-                    f"{float(at.final_loss):.3f}",
-                    f"{float(at.shrunk_loss):.3f}",
-                )
+                (name, *(f"{v:.2f}" for v in numbers), *(f"{float(v):.3f}" for v in losses))
             )
         yield Table(
-            "Stopping time, and test loss over that of the mean",
+            f"Stopping time, and test loss over that of the mean; mean of {self.n_splits} splits",
             (
                 "data",
                 "signals",
                 "time, predicted",
-                "aligned",
-                "random",
+                "aligned start",
+                "random start",
                 "loss, predicted",
-                "least measured",
-                "at the predicted stop",
+                "least, aligned start",
+                "least, random start",
+                "random start, at the predicted stop",
                 "without stopping",
                 "optimal shrinkage",
             ),
@@ -287,11 +307,16 @@ class LinearStopping(Study):
         names = theory.attrs["names"].split("\n")
         figure, axes = plot.new(1, len(names), size=(4.7 * len(names), 3.7), squeeze=False)
         for i, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
-            at = measured.isel(case=i)
+            at = measured.isel(case=i).mean("split")
+            error = measured.isel(case=i).test_loss.std("split", ddof=1) / np.sqrt(self.n_splits)
             end = float(at.t[-1])
             shown = theory.t[i] <= end
             plot.theory(
-                ax, theory.t[i][shown], theory.loss[i][shown], color="#D55E00", label="predicted"
+                ax,
+                theory.t[i][shown],
+                theory.loss[i].mean("split")[shown],
+                color="#D55E00",
+                label="predicted",
             )
             every = slice(0, None, 16)
             for start, label, fill in (
@@ -302,17 +327,19 @@ class LinearStopping(Study):
                     ax,
                     at.t[every],
                     at.test_loss.sel(start=start)[every],
+                    error=error.sel(start=start)[every],
                     color="#D55E00",
                     mfc=fill,
                     ms=3.5,
                     label=label,
                 )
+            stop = float(theory.time[i].mean())
             ax.axvline(
-                float(theory.time[i]),
+                stop,
                 color="#7F7F7F",
                 ls="--",
                 lw=1,
-                label=f"stop at t = {float(theory.time[i]):.2f}",
+                label=f"stop at t = {stop:.2f}",
             )
             ax.axhline(
                 float(at.shrunk_loss), color="#009E73", ls=":", lw=1.3, label="optimal shrinkage"
@@ -325,28 +352,40 @@ class LinearStopping(Study):
             ax.legend(fontsize=7)
         figure.set_label(
             "Loss on examples that were not trained on, in time: predicted from the training "
-            "examples alone (line), and of trained networks (markers); the dashed line is where to "
-            "stop. On real data the prediction misses what new inputs add to the loss, and is "
-            "right about when to stop."
+            "examples alone (line), and of trained networks (markers, mean and standard error of "
+            "random splits); the dashed line is where to stop. New inputs add to the loss of real "
+            "data, which the prediction leaves out; when to stop it gets right."
         )
         return {"stopping": figure}
 
     def cost(self, run: Run) -> Cost:
         import time
 
-        cases = self.cases(run.seed)
+        cases = [splits[0] for splits in self.cases(run.seed)]
         started = time.perf_counter()
         reports = [self.predict(case) for case in cases]
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started) * self.n_splits
         operations, memory = 1e6, 1e6
         for case, report in zip(cases, reports, strict=True):
             (P, n_in), n_out = case.X.shape, case.Y.shape[1]
-            steps = 2 * min(max(int(1.8 * report.step), 200), LONGEST)
+            steps = 2 * self.n_splits * min(max(int(1.8 * report.step), 200), LONGEST)
             per_step = 8.0 * n_in * min(n_in, n_out) * (n_in + n_out)
             operations += steps * per_step + 10.0 * P * n_in * (n_in + n_out)
             memory += 8.0 * P * (3 * n_in + 3 * n_out)
             seconds += steps * (3e-5 + per_step / 4e9)
         return Cost(operations, memory, seconds)
+
+
+def loss_at(measured: xr.Dataset, time: xr.DataArray) -> xr.DataArray:
+    """Return the measured test losses at the predicted times, with dims case, split, start."""
+    loss = measured.test_loss.transpose("case", "split", "start", "point")
+    t = measured.t.transpose("case", "split", "point").values
+    when, values = time.transpose("case", "split").values, np.zeros(loss.shape[:3])
+    for case, split, start in np.ndindex(values.shape):
+        values[case, split, start] = np.interp(
+            when[case, split], t[case, split], loss.values[case, split, start]
+        )
+    return loss.isel(point=0, drop=True).copy(data=values)
 
 
 def generated(seed: int) -> Case:
