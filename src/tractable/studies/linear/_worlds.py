@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tractable.linear import ItemTable, ModeDynamics, Simulation
 
 NORMS = ("leuven", "leuven-artifacts", "awa")
@@ -120,6 +122,13 @@ def typical_start(n_hidden: int, init_std: float) -> float:
 def numbers(values: Any, *dims: str, units: str = "1") -> tuple[Any, Any, dict[str, str]]:
     """Return a variable of a dataset."""
     return dims, np.asarray(values), {"units": units}
+
+
+def hide_legend(figure: Figure) -> None:
+    """Take the legend off the first axes."""
+    legend = figure.axes[0].get_legend()
+    if legend is not None:
+        legend.remove()
 
 
 def training_cost(

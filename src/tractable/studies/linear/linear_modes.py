@@ -218,7 +218,9 @@ class LinearModes(Study):
                 strict=True,
             )
         ]
-        yield Table("Modes", ("s", "half-rise, theory", "half-rise, networks", "width"), rows)
+        yield Table(
+            "Modes", ("s", "half-rise, theory", "half-rise, networks", "width"), tuple(rows)
+        )
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot

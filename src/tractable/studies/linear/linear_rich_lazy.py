@@ -139,7 +139,7 @@ class LinearRichLazy(Study):
             "kernel, 1 - cosine",
             "half of the error gone at",
         )
-        yield Table("Movement (over the size at the start) and speed", header, rows)
+        yield Table("Movement (over the size at the start) and speed", header, tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot

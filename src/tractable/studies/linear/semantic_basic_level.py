@@ -69,7 +69,7 @@ class SemanticBasicLevel(Study):
 
         parts = [
             learn_world(
-                world["q"],  # type: ignore[arg-type]  # a tuple of numbers
+                world["q"],
                 self.n_features,
                 self.n_hidden,
                 self.init_std,
@@ -172,7 +172,7 @@ class SemanticBasicLevel(Study):
                         )
                     )
         header = ("world", "level", "similarity", "eigenvalue", "sample", "half-rise", "network")
-        yield Table("Levels", header, rows)
+        yield Table("Levels", header, tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot

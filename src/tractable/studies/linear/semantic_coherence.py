@@ -158,7 +158,7 @@ class SemanticCoherence(Study):
                 )
             )
         header = ("p", "coherence", "items, theory", "tables", "features, theory", "tables")
-        yield Table("Squared overlaps with the true category", header, rows)
+        yield Table("Squared overlaps with the true category", header, tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot

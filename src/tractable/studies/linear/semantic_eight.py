@@ -200,7 +200,7 @@ class SemanticEight(Study):
             )
         ]
         header = ("distinction", "singular value", "half-rise, theory", "half-rise, networks")
-        yield Table("Order of learning", header, rows)
+        yield Table("Order of learning", header, tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable.linear import eight_things

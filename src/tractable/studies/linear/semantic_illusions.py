@@ -231,7 +231,7 @@ class SemanticIllusions(Study):
                     f"{measured_size:.3f}",
                 )
             )
-        yield Table("Largest illusions", ("item", "feature", "theory", "networks"), rows)
+        yield Table("Largest illusions", ("item", "feature", "theory", "networks"), tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot

@@ -141,7 +141,7 @@ class SemanticStructures(Study):
                     ", ".join(f"{x:.3f}" for x in found[:5]),
                 )
             )
-        yield Table("Spectra", ("form", "items", "eigenvalues, theory", "sample"), rows)
+        yield Table("Spectra", ("form", "items", "eigenvalues, theory", "sample"), tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot
@@ -208,8 +208,10 @@ def form_task(world: Structure):  # type: ignore[no-untyped-def]  # ModeDynamics
     from tractable.linear import ModeDynamics
 
     values, vectors = np.linalg.eigh(world.covariance)
-    root = np.sqrt(values.clip(min=0.0))
-    return ModeDynamics.from_correlations((root[:, None] * vectors.T) / world.n_items)
+    root = np.sqrt(np.where(values > 1e-10 * values.max(), values, 0.0))
+    return ModeDynamics.from_correlations(
+        (root[:, None] * vectors.T) / world.n_items, init_strength=1e-6
+    )
 
 
 def learn_form(
@@ -229,7 +231,7 @@ def learn_form(
     world = make_form(form, sigma)
     table = world.features(n_features, seed)
     P = world.n_items
-    task = ModeDynamics.from_correlations(table.Y.T / (P * np.sqrt(n_features)))
+    task = ModeDynamics.from_correlations(table.Y.T / (P * np.sqrt(n_features)), init_strength=1e-6)
     weakest = float(task.s[task.s > 0.02 * task.s[0]].min())
     start = n_hidden * init_std**2 / 2
     networks = train_small(

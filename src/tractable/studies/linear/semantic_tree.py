@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from tractable.studies.linear._worlds import (
+    hide_legend,
     numbers,
     reduced,
     starts_of,
@@ -232,7 +233,7 @@ class SemanticTree(Study):
                 )
             )
         header = ("level", "modes", "strength", "measured", "half-rise, theory", "network")
-        yield Table("Levels of the tree", header, rows)
+        yield Table("Levels of the tree", header, tuple(rows))
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable import plot
@@ -263,7 +264,7 @@ class SemanticTree(Study):
         )
         labels = node_labels(self.branching, self.depth)[1]
         paths = plot_trajectories(measured.mds, groups=[f"branch {b + 1}" for b in labels])
-        paths.axes[0].get_legend().remove()
+        hide_legend(paths)
         paths.set_label(
             "Paths of the items in the plane of classical scaling of the network's hidden "
             "similarity; colors are the branches at the root, squares the end of learning."
