@@ -107,7 +107,7 @@ def test_reasons() -> None:
         weak = noisy_task([8.0, 1.04], n_in=400, n_out=200, seed=seed)
         report = optimal_stopping(weak.X, weak.Y, 0.01, norm="sum")
         said = any("25 %" in reason for reason in report.reasons)
-        assert said == (report.detected_rank == 2)
+        assert said == bool((report.snr < 1.25 * 0.5**0.25).any())
         near.append(said)
     assert any(near)
     fast = optimal_stopping(weak.X, weak.Y, 0.2, norm="sum")

@@ -285,7 +285,7 @@ def _predicted(
         step=step,
         time=t_opt,
         expected_test=least / power if power > 0 else 1.0,
-        expected_loss=(least + noise) / total if total > 0 else 0.0,
+        expected_loss=_over(least + noise, total),
         final_loss=_over(float(np.sum(c.s**2) - 2 * goal @ c.s[:rank] + power) + noise, total),
         shrinkage_loss=_over(power - float(np.sum(goal**2)) + noise, total),
         t=t,
@@ -416,4 +416,4 @@ def _reasons(
 
 
 def _over(value: float, total: float) -> float:
-    return value / total if total > 0 else 0.0
+    return float(value / total) if total > 0 else 0.0

@@ -226,6 +226,9 @@ class LinearSamples(Study):
                 xscale="log",
                 title=title,
             )
+            ax.set_xticks(np.array(self.examples) / self.n_in)
+            ax.set_xticklabels([f"{n / self.n_in:g}" for n in self.examples])
+            ax.minorticks_off()
         axes[1].set_yscale("log")
         plot.measurement(axes[0], [], [], color="#7F7F7F", ms=4, label="orthogonal inputs")
         plot.measurement(

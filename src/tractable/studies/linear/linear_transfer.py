@@ -113,8 +113,8 @@ class LinearTransfer(Study):
             ]
             for a in self.strengths_a
         ]
-        map_b = np.geomspace(0.3, 30, 25)
-        map_q = np.linspace(0, 1, 25)
+        map_b = np.geomspace(0.3, 30, 30)
+        map_q = np.linspace(0, 1, 41)
         shown = self.strengths_a[len(self.strengths_a) // 2]
         chart = [[value(shown, b, q) for q in map_q] for b in map_b]
         return xr.Dataset(
