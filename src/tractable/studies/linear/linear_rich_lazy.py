@@ -176,8 +176,8 @@ class LinearRichLazy(Study):
         axes[1].legend(fontsize=8)
         figure.set_label(
             "Left: training error in time for several balances; lines are the Riccati solution, "
-            "markers an ODE solver. Right: how far the kernel and hidden similarity move from start "
-            "to end, over their size at the start."
+            "markers an ODE solver. Right: how far the kernel and hidden similarity move from "
+            "start to end, over their size at the start."
         )
         return {"rich_lazy": figure}
 

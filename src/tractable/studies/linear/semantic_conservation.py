@@ -152,7 +152,7 @@ class SemanticConservation(Study):
         ]
         header = ("initial std", "hidden differs", "behavior differs", "behavior against square")
         yield Table(
-            f"Networks with {self.n_hidden} hidden units at t = {self.t_max:g}", header, rows
+            f"Networks with {self.n_hidden} hidden units at t = {self.t_max:g}", header, tuple(rows)
         )
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:

@@ -197,7 +197,7 @@ class SemanticOwn(Study):
             f"first distinction (mode {min(2, len(half))}) is between {', '.join(high)} and "
             f"{', '.join(low)}, at t = {half[min(1, len(half) - 1)]:.1f} tau."
         )
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for k in range(len(half)):
             low, high = poles(theory.V.values[:, k], items)
             minus, plus = poles(theory.U.values[:, k], features)

@@ -73,13 +73,15 @@ class SemanticTree(Study):
 
         return hierarchical(self.branching, self.depth, self.flip, self.n_features, seed)
 
-    def task(self, table: ItemTable, **settings: float) -> ModeDynamics:
+    def task(
+        self, table: ItemTable, *, depth: int = 2, init_strength: float = 1e-6
+    ) -> ModeDynamics:
         """Return the task with unit-norm features: strengths are those of the formula over P."""
         from tractable.linear import ModeDynamics
 
         P = len(table.items)
         return ModeDynamics.from_correlations(
-            table.Y.T / (P * np.sqrt(self.n_features)), **settings
+            table.Y.T / (P * np.sqrt(self.n_features)), depth=depth, init_strength=init_strength
         )
 
     @property
