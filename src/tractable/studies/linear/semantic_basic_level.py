@@ -44,7 +44,7 @@ class SemanticBasicLevel(Study):
     """Hidden units."""
     init_std: Annotated[float, Range(1e-8, 0.05, log=True)] = 1e-3
     """Standard deviation of the initial weights."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.02
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.02
     """Learning rate times the strongest mode."""
 
     def __post_init__(self) -> None:
@@ -203,8 +203,8 @@ class SemanticBasicLevel(Study):
         import time
 
         started = time.perf_counter()
-        learn_world(self.control, 64, self.n_hidden, self.init_std, 0.1, 0)
-        seconds = 2 * (time.perf_counter() - started) * 0.1 / self.step
+        learn_world(self.control, 64, self.n_hidden, self.init_std, 0.05, 0)
+        seconds = 2 * (time.perf_counter() - started) * 0.05 / self.step
         P = 2 ** (max(len(self.similarity), len(self.control)) - 1)
         operations, memory = training_cost(200 / self.step, 2, self.n_hidden, P, P)
         memory += 24.0 * P * self.n_features

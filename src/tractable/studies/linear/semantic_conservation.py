@@ -48,7 +48,7 @@ class SemanticConservation(Study):
     """Networks of each kind."""
     t_max: Annotated[float, Range(1.0, 1e4, log=True)] = 60.0
     """When they are compared, in the unit of tau."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.02
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.02
     """Learning rate times the strongest mode."""
 
     def __post_init__(self) -> None:

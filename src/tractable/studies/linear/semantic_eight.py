@@ -63,7 +63,7 @@ class SemanticEight(Study):
     """Networks."""
     t_max: Annotated[float, Range(1.0, 1e4, log=True)] = 60.0
     """Last time, in the unit of tau."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.01
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.01
     """Learning rate times the strongest mode."""
 
     def train(self, seed: int, t_max: float) -> Simulation:
@@ -88,7 +88,7 @@ class SemanticEight(Study):
 
         networks = self.train(run.seed, self.t_max)
         shallow = eight_things().dynamics(depth=1, init_strength=1e-6)
-        rate = self.step / float(shallow.s[0])
+        rate = self.step  # a shallow network has the curvature 1
         steps = round(10 / rate)
         flat = shallow.simulate(
             rate,

@@ -56,7 +56,7 @@ class SemanticIllusions(Study):
     """Networks."""
     t_max: Annotated[float, Range(1.0, 1e5, log=True)] = 60.0
     """Last time, in the unit of tau."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.01
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.01
     """Learning rate times the strongest mode."""
     n_times: Annotated[int, Range(50, 20_000)] = 2401
     """Times at which beliefs are looked at."""
@@ -99,7 +99,7 @@ class SemanticIllusions(Study):
         networks = self.train(table, run.seed, self.t_max)
         beliefs = networks.beliefs()
         shallow = table.dynamics(depth=1, init_strength=1e-12)
-        rate = self.step / float(shallow.s[0])
+        rate = self.step  # a shallow network has the curvature 1
         flat = shallow.simulate(rate, round(10 / rate), seeds=1)
         f, i = largest_illusion(table)
         return xr.Dataset(

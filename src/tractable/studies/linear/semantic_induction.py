@@ -44,7 +44,7 @@ class SemanticInduction(Study):
     """Networks of each kind."""
     t_max: Annotated[float, Range(10.0, 1e4, log=True)] = 50.0
     """Last time, in the unit of tau."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.01
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.01
     """Learning rate times the strongest mode."""
     item: str = "canary"
     """The item that is shown in the pictures."""

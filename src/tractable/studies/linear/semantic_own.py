@@ -59,7 +59,7 @@ class SemanticOwn(Study):
     """Standard deviation of their initial weights."""
     n_seeds: Annotated[int, Range(1, 200)] = 3
     """Networks."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.02
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.02
     """Learning rate times the strongest mode."""
 
     def __post_init__(self) -> None:

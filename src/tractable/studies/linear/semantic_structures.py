@@ -45,7 +45,7 @@ class SemanticStructures(Study):
     """Standard deviation of the initial weights."""
     sigma: Annotated[float, Range(0.1, 100.0, log=True)] = 2.0
     """Standard deviation of an item without neighbors."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.03
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.03
     """Learning rate times the strongest mode."""
 
     def measure(self, run: Run) -> xr.Dataset:
@@ -183,8 +183,8 @@ class SemanticStructures(Study):
         import time
 
         started = time.perf_counter()
-        learn_form("ring", self.sigma, 200, self.n_hidden, self.init_std, 0.2, 0)
-        seconds = 6 * (time.perf_counter() - started) * 0.2 / self.step
+        learn_form("ring", self.sigma, 200, self.n_hidden, self.init_std, 0.05, 0)
+        seconds = 6 * (time.perf_counter() - started) * 0.05 / self.step
         operations, memory = training_cost(300 / self.step, 6, self.n_hidden, 16, 16)
         return Cost(operations, memory + 600.0 * self.n_features, seconds + 3e-6 * self.n_features)
 

@@ -55,7 +55,7 @@ class SemanticTree(Study):
     """Hidden units N2."""
     init_std: Annotated[float, Range(1e-8, 0.05, log=True)] = 1e-3
     """Standard deviation of the initial weights."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.02
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.02
     """Learning rate times the strongest mode."""
     n_times: Annotated[int, Range(20, 2000)] = 301
     """Recorded times."""
@@ -113,7 +113,7 @@ class SemanticTree(Study):
             n_records=self.n_times,
         )
         flat = self.task(table, depth=1, init_strength=1e-9)
-        rate = self.step / float(flat.s[0])
+        rate = self.step  # a shallow network has the curvature 1
         shallow = reduced(flat).simulate(rate, round(6 / rate), seeds=1)
         levels = node_labels(self.branching, self.depth)
         distance = level_distance(networks.hidden_similarity()[0], levels)

@@ -60,7 +60,7 @@ class SemanticTypicality(Study):
     """Networks."""
     n_modes: Annotated[int, Range(1, 200)] = 8
     """Modes that are followed, strongest first."""
-    step: Annotated[float, Range(1e-4, 0.2, log=True)] = 0.02
+    step: Annotated[float, Range(1e-4, 0.1, log=True)] = 0.02
     """Learning rate times the strongest mode."""
 
     def files(self) -> list[Path]:
