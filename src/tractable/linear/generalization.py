@@ -33,6 +33,8 @@ __all__ = ["GeneralizationCurve", "Modes", "generalization_curve", "least_error"
 
 Floats = NDArray[np.float64]
 
+UNIT = np.linspace(0.0, 1.0, 17)  # points of each refinement of the best time
+
 
 @dataclass(frozen=True, eq=False)
 class GeneralizationCurve:
@@ -201,16 +203,19 @@ def generalization_curve(
 
     u = learned_strengths(everything, times, a0, depth, tau)
     u, x = u[: len(s)] * modes.learned[:, None], u[len(s) :]
-    residual = modes.w_in @ (x - modes.x_in[:, None]) ** 2
-    residual += ((u - modes.s_data[:, None]) ** 2).sum(0)
+    # sum of w (x - u)^2, multiplied out: products of matrices are quick, and u^2 is needed anyway
+    noise_power = modes.w_in @ (x * x)
+    fitted_energy = float(modes.w_in @ modes.x_in**2)
+    residual = noise_power - 2 * (modes.w_in * modes.x_in) @ x + fitted_energy
+    residual = np.maximum(residual, 0.0) + ((u - modes.s_data[:, None]) ** 2).sum(0)
     signal = (power + squares[: len(s)] @ u**2 - cross @ u) / power
-    noise = (modes.w_in @ (x * x)) / power
+    noise = noise_power / power
     rest = modes.noise_out + modes.unexplained
-    energy = np.sum(modes.s_data**2) + modes.w_in @ modes.x_in**2 + rest
+    energy = np.sum(modes.s_data**2) + fitted_energy + rest
     useful = modes.learned & (goal > 0)
     t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
     end = np.where(modes.learned, modes.s_data * (modes.s_data - 2 * goal), 0.0)
-    final = np.sum(end + modes.s_signal**2) + modes.w_in @ modes.x_in**2
+    final = np.sum(end + modes.s_signal**2) + fitted_energy
     return GeneralizationCurve(
         t=times,
         train=(residual + rest) / energy,
@@ -349,16 +354,21 @@ def least_error(
     s, late = s[worth], late[worth]
     rise = 1 / (1 + np.exp(-np.linspace(-5.0, 5.0, max(40, 200 // len(s)))))
     fractions = late[:, None] * rise / rise[-1]
-    ends = learning_time(s, late, a0, depth, tau=tau)
-    rises = learning_time(s[:, None], fractions, a0, depth, tau=tau).ravel()
-    grid = np.unique(np.concatenate([np.linspace(0.0, ends.max(), 200), rises]))
+    rises = learning_time(s[:, None], fractions, a0, depth, tau=tau)
+    grid = np.concatenate([np.linspace(0.0, rises[:, -1].max(), 200), rises.ravel()])
+    grid.sort()
     values = error(grid)
-    for _ in range(6):
-        best = int(np.argmin(values))
+    for _ in range(4):
+        best = int(values.argmin())
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
         if high - low <= 1e-9 * high:
             break
-        grid = np.linspace(low, high, 17)
+        grid = low + (high - low) * UNIT
         values = error(grid)
-    best = int(np.argmin(values))
+    best = int(values.argmin())
+    if 0 < best < len(grid) - 1 and len(grid) == len(UNIT):  # the vertex of a parabola
+        before, at, after = values[best - 1 : best + 2]
+        bend = before - 2 * at + after
+        shift = (before - after) / (2 * bend) if bend > 0 else 0.0
+        return float(grid[best] + shift * (grid[1] - grid[0])), float(at - bend * shift**2 / 2)
     return float(grid[best]), float(values[best])
