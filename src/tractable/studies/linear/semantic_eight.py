@@ -51,7 +51,7 @@ class SemanticEight(Study):
         arxiv="1810.10531",
     )
     presets: ClassVar = {
-        "smoke": {"n_hidden": 32, "n_seeds": 2, "step": 0.05},
+        "smoke": {"n_seeds": 2, "step": 0.02},
         "paper": {"n_hidden": 64, "n_seeds": 20, "step": 0.005},
     }
 

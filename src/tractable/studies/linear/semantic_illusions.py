@@ -42,7 +42,7 @@ class SemanticIllusions(Study):
         arxiv="1810.10531",
     )
     presets: ClassVar = {
-        "smoke": {"n_hidden": 32, "n_seeds": 2, "step": 0.05, "n_times": 601},
+        "smoke": {"n_seeds": 2, "step": 0.02, "n_times": 1201},
         "paper": {"n_seeds": 20, "step": 0.005},
     }
 
