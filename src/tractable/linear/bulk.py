@@ -33,7 +33,7 @@ def bulk_edges(aspect: float, sigma: float = 1.0) -> tuple[float, float]:
     aspect : float, > 0
         A = N3 / N1.
     sigma : float, >= 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------
@@ -68,7 +68,7 @@ def bulk_density(x: ArrayLike, aspect: float, sigma: float = 1.0) -> Floats:
     aspect : float, > 0
         A = N3 / N1.
     sigma : float, > 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------
@@ -113,7 +113,7 @@ def bulk_quantile(fraction: ArrayLike, aspect: float, sigma: float = 1.0) -> Flo
     aspect : float, > 0
         A = N3 / N1.
     sigma : float, >= 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Noise in a user's matrix: its size, the edge of detection, the fit of the law.
 
 Two conventions, named in every signature: ``"per_entry"``, sigma is the standard deviation of an
-entry; ``"sqrt_n_in"``, sigma is that times sqrt(N1), N1 the number of columns (inputs), the unit
+entry; ``"sqrt_n_in"``, sigma is that times sqrt(n_in), N1 the number of columns (inputs), the unit
 of `tractable.linear.spike_forward`.
 """
 
@@ -43,7 +43,7 @@ def detection_edge(n_in: int, n_out: int, sigma: float = 1.0, *, edge: Edge = "t
     n_in, n_out : int, >= 1
         N1 and N3: columns and rows of the data matrix.
     sigma : float, >= 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
     edge : str
         ``"tw99"``, or ``"asymptotic"``: the bare edge 1 + sqrt(A) of the limit of large N.
 

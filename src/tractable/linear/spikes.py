@@ -92,7 +92,7 @@ def spike_forward(s: ArrayLike, aspect: float, sigma: float = 1.0) -> SpikeResul
     aspect : float, > 0
         A = N3 / N1 = outputs over inputs.
     sigma : float, > 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------
@@ -157,7 +157,7 @@ def spike_inverse(s_data: ArrayLike, aspect: float, sigma: float = 1.0) -> Spike
     aspect : float, > 0
         A = N3 / N1 = outputs over inputs.
     sigma : float, > 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------
@@ -209,7 +209,7 @@ def shrink(s_data: ArrayLike, aspect: float, sigma: float = 1.0) -> Floats:
     aspect : float, > 0
         A = N3 / N1.
     sigma : float, > 0
-        Noise: the entries have the standard deviation sigma / sqrt(N1).
+        Noise: the entries have the standard deviation sigma / sqrt(n_in).
 
     Returns
     -------

@@ -43,7 +43,7 @@ def plot_singular_values(
     aspect : float, > 0
         A = outputs over inputs.
     sigma : float, > 0
-        Noise in the unit of s_data: the entries have the standard deviation sigma / sqrt(N1).
+        Noise in the unit of s_data: the entries have the standard deviation sigma / sqrt(n_in).
     edge : float, optional
         Above it a value counts as a signal and gets a marker; the edge of the law when missing.
     n_bins : int, >= 1
