@@ -2,9 +2,9 @@
 Eight things, learned in order
 ==============================
 
-A network with one hidden layer learns what eight plants and animals can do and have. No example says
-that there are plants and animals; the order in which it finds out follows from the singular values of
-the table, equations (L3) and (L4) of the theory page.
+A network with one hidden layer learns what eight plants and animals can do and have. No example
+says that there are plants and animals; the order in which it finds out follows from the singular
+values of the table, equations (L3) and (L4) of the theory page.
 """
 
 import matplotlib.pyplot as plt
@@ -37,8 +37,8 @@ with plot.style():
     plot_decomposition(table.Y, items=table.items, features=table.features)
 
 # %%
-# Networks start from small random weights. What such a start is worth in each mode is found from its
-# weights; from there on theory (lines) and networks (markers) agree.
+# Networks start from small random weights. What such a start is worth in each mode is found from
+# its weights; from there on theory (lines) and networks (markers) agree.
 networks = task.simulate(0.02, 2200, seeds=3, init="gaussian", init_std=1e-3, n_hidden=64)
 starts = [effective_init(task.cov_yx, *[W[k, 0] for W in networks.weights]) for k in range(3)]
 theory = ModeDynamics.from_correlations(task.cov_yx, init_strength=np.mean(starts, 0))
@@ -67,8 +67,8 @@ for name, time in zip(order.name, order.time, strict=True):
     print(f"{time:5.1f}  {name}")
 
 # %%
-# On the way the network believes what no example has shown: that a pine has leaves, since most plants
-# have them. A shallow network has no such illusions.
+# On the way the network believes what no example has shown: that a pine has leaves, since most
+# plants have them. A shallow network has no such illusions.
 t = np.linspace(0, 30, 601)
 found = illusions(task, t)
 print(len(found), "illusions; the deepest:", found.rows()[0])

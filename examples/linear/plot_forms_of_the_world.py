@@ -2,9 +2,9 @@
 Clusters, rings and grids in a hidden layer
 ===========================================
 
-Items may form groups, a circle, an order, a plane. Features drawn from such a world have the singular
-vectors of its graph, equation (L23) of the theory page, and a network that learns the features lays
-its items out in the same form. Nobody told it which.
+Items may form groups, a circle, an order, a plane. Features drawn from such a world have the
+singular vectors of its graph, equation (L23) of the theory page, and a network that learns the
+features lays its items out in the same form. Nobody told it which.
 """
 
 import matplotlib.pyplot as plt

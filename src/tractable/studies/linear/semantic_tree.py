@@ -179,7 +179,8 @@ class SemanticTree(Study):
         yield Check("modes of a wrong level", wrong, 0, source=EXACT)
         mean = measured.half_rise.groupby(theory.level)
         latest, earliest = mean.max().values, mean.min().values
-        gap = float((earliest[1:] - latest[:-1]).min() / latest[-1])
+        gaps = (earliest[1:] - latest[:-1]) / latest[-1]
+        gap = float(gaps.min()) if len(gaps) else -1.0
         yield Check(
             "half-rise: gap between one level and the next, worst, over the last",
             gap,
