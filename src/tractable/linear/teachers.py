@@ -69,7 +69,7 @@ class TaskPair:
 
 
 def noisy_task(
-    snr: Sequence[float] | float,
+    snr: Numbers | Sequence[float],
     *,
     n_in: int = 100,
     n_out: int = 50,
@@ -117,8 +117,8 @@ def noisy_task(
 
 
 def aligned_tasks(
-    snr_a: Sequence[float] | float,
-    snr_b: Sequence[float] | float,
+    snr_a: Numbers | Sequence[float],
+    snr_b: Numbers | Sequence[float],
     q: float,
     *,
     n_in: int = 100,
@@ -252,7 +252,7 @@ def permute_examples(Y: Numbers, seed: int = 0) -> Numbers:
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def _strengths(name: str, snr: Sequence[float] | float, n_in: int, n_out: int) -> Floats:
+def _strengths(name: str, snr: Numbers | Sequence[float], n_in: int, n_out: int) -> Floats:
     s = np.atleast_1d(as_float64(name, snr, low=0.0))
     check_range("n_in", n_in, 1)
     check_range("n_out", n_out, 1)

@@ -89,7 +89,8 @@ class LinearDepth(Study):
         }
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
-        sizes = {"n_in": self.n_in, "n_out": self.n_out, "init_strength": self.init_strength}
+        names = ("n_in", "n_out", "init_strength")
+        sizes: dict[str, Any] = {name: getattr(self, name) for name in names}
         t = np.linspace(0.0, self.learning_rate * self.steps, 400)
         deep = teacher_theory(self.teachers(), t, depth=self.depth, **sizes)
         two = teacher_theory(self.teachers(), t, depth=2, **sizes)

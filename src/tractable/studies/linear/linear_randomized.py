@@ -60,11 +60,12 @@ class LinearRandomized(Study):
         from tractable.core.seeds import derive
         from tractable.linear import noisy_task, permute_examples, shuffle_entries, train_students
 
-        sizes = {"n_in": self.n_in, "n_out": self.n_out}
         data: dict[str, list[np.ndarray]] = {"structured": [], "shuffled": [], "permuted": []}
         teachers = []
         for i in range(self.n_seeds):
-            task = noisy_task(self.strengths, **sizes, seed=derive(run.seed, "task", i))
+            task = noisy_task(
+                self.strengths, n_in=self.n_in, n_out=self.n_out, seed=derive(run.seed, "task", i)
+            )
             teachers.append(task.teacher)
             key = derive(run.seed, "shuffle", i)
             for name, Y in (

@@ -139,7 +139,7 @@ class LinearSamples(Study):
             off = abs(orthogonal[name] / exact[name] - 1).where(enough).max()
             yield Check(
                 f"{label} error, orthogonal inputs: relative deviation from theory",
-                off,
+                float(off),
                 0.1,
                 kind="at_most",
                 source=SOURCE,
@@ -148,7 +148,7 @@ class LinearSamples(Study):
             steps = mean.best_test.sel(kind=kind).sortby("p").diff("p")
             yield Check(
                 f"largest rise of the best error with more examples, {kind} inputs",
-                steps.max(),
+                float(steps.max()),
                 0.0,
                 kind="at_most",
                 source=SOURCE,

@@ -105,7 +105,7 @@ class LinearSpike(Study):
         clear = measured.s >= 1.5 * measured.aspect**0.25
         for name, label in (("s_data", "singular value"), ("overlap", "overlap O")):
             error = abs(measured[name].mean("draw") - theory[name]).where(clear).max()
-            yield Check(f"error of the {label}", error, 0.03, kind="at_most", source=SOURCE)
+            yield Check(f"error of the {label}", float(error), 0.03, kind="at_most", source=SOURCE)
         noise = measured.noise_values.values.ravel()
         noise = np.sort(noise[noise <= 1.02 * float(theory.edge[0])])
         law = np.interp(noise, theory.noise_law.values, theory.probability.values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class LinearTransfer(Study):
 
         from tractable.linear import transfer_benefit, transfer_threshold
 
-        settings = {"n_in": self.n_in, "n_hidden": self.n_hidden}
+        settings: dict[str, Any] = {"n_in": self.n_in, "n_hidden": self.n_hidden}
         aspect, eps = self.n_out / self.n_in, self.init_strength
         fine = np.union1d(np.linspace(0, 1, 21), self.overlaps)
 
@@ -276,7 +276,7 @@ def measure_transfer(
     from tractable.studies.linear._aligned import aligned_errors
 
     benefit = np.zeros((len(overlaps), n_seeds))
-    settings = {"init_strength": init_strength, "n_hidden": n_hidden}
+    settings: dict[str, Any] = {"init_strength": init_strength, "n_hidden": n_hidden}
     for i, q in enumerate(overlaps):
         expected = transfer_benefit(
             s_a, s_b, q, n_out / n_in, n_in=n_in, n_hidden=n_hidden, init_strength=init_strength
