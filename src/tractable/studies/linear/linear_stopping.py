@@ -266,39 +266,36 @@ class LinearStopping(Study):
                 f"{float(random.best_t):.2f}, and without stopping it ends at "
                 f"{float(random.final_loss):.3f}."
             )
-            numbers = (
-                float(expected.detected_rank[i]),
-                float(expected.time[i]),
-                float(aligned.best_t),
-                float(random.best_t),
-            )
-            losses = (
-                expected.expected_loss[i],
-                aligned.best_loss,
-                random.best_loss,
-                stopped[i],
-                random.final_loss,
-                random.shrunk_loss,
-            )
             rows.append(
-                (name, *(f"{v:.2f}" for v in numbers), *(f"{float(v):.3f}" for v in losses))
+                (
+                    f"{float(expected.detected_rank[i]):.1f}",
+                    f"{float(expected.time[i]):.2f}",
+                    f"{float(aligned.best_t):.2f}",
+                    f"{float(random.best_t):.2f}",
+                    f"{float(expected.expected_loss[i]):.3f}",
+                    f"{float(aligned.best_loss):.3f}",
+                    f"{float(random.best_loss):.3f}",
+                    f"{float(stopped[i]):.3f}",
+                    f"{float(random.final_loss):.3f}",
+                    f"{float(random.shrunk_loss):.3f}",
+                )
             )
+        quantities = (
+            "signals detected",
+            "stopping time, predicted",
+            "best time, aligned start",
+            "best time, random start",
+            "test loss, predicted",
+            "least test loss, aligned start",
+            "least test loss, random start",
+            "random start, at the predicted stop",
+            "without stopping (least squares)",
+            "optimal shrinkage of least squares",
+        )
         yield Table(
-            f"Stopping time, and test loss over that of the mean; mean of {self.n_splits} splits",
-            (
-                "data",
-                "signals",
-                "time, predicted",
-                "aligned start",
-                "random start",
-                "loss, predicted",
-                "least, aligned start",
-                "least, random start",
-                "random start, at the predicted stop",
-                "without stopping",
-                "optimal shrinkage",
-            ),
-            tuple(rows),
+            f"Test loss over that of the mean, mean of {self.n_splits} splits",
+            ("", *theory.attrs["names"].split("\n")),
+            tuple(zip(quantities, *rows, strict=True)),
         )
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
