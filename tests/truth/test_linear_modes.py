@@ -246,3 +246,42 @@ def test_whitened_inputs_have_a_closed_form():
     late = dynamics.predict(X, [500.0])[0]
     np.testing.assert_allclose(late, X @ np.linalg.lstsq(X, Y, rcond=None)[0], atol=1e-6)
     np.testing.assert_allclose(dynamics.beliefs([500.0])[0].T, late, atol=1e-12)
+
+
+@pytest.mark.parametrize(("depth", "white"), [(1, True), (2, True), (3, True), (2, False)])
+def test_simulated_steps_are_those_of_gradient_descent(depth, white):
+    random = np.random.default_rng(13)
+    cov, root = random.standard_normal((4, 5)), random.standard_normal((5, 9))
+    cov_x = 0.7 * np.eye(5) if white else root @ root.T / 9
+    dynamics = ModeDynamics.from_correlations(cov, cov_x, depth=depth, method="ode", white_tol=10.0)
+    sizes = [5, *[3] * (depth - 1), 4]
+    weights = [random.standard_normal((b, a)) / 3 for a, b in pairwise(sizes)]
+    found = dynamics.simulate(0.003, 40, seeds=2, init=weights)
+    for _ in range(40):
+        move = descent(weights, cov, cov_x)
+        weights = [W + 0.003 * d for W, d in zip(weights, move, strict=True)]
+    for layer, W in zip(found.weights, weights, strict=True):
+        assert abs(layer[:, -1] - W).max() < 1e-12
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_the_largest_stable_learning_rate_is_the_edge(depth):
+    random = np.random.default_rng(14)
+    cov = random.standard_normal((4, 5))
+    dynamics = ModeDynamics.from_correlations(cov, depth=depth)
+    s = dynamics.s[0]
+    assert dynamics.max_stable_lr() == pytest.approx(2 / (depth * s ** (2 - 2 / depth)))
+    at_the_end = ModeDynamics.from_correlations(cov, depth=depth, init_strength=0.999 * dynamics.s)
+    for factor in (0.95, 1.05):
+        with pytest.warns(UserWarning, match="largest stable"):
+            found = at_the_end.simulate(factor * dynamics.max_stable_lr(), 100, seeds=1)
+        error = abs(found.strengths()[0, 0] - s)
+        assert (error[-1] < error[0]) == (factor < 1)
+
+
+def test_aligned_starts_are_worth_their_strengths():
+    random = np.random.default_rng(15)
+    U, V = orthonormal(random, 4, 3), orthonormal(random, 5, 3)
+    turn, strengths = orthonormal(random, 6, 3), np.array([3e-3, 1e-3, 2e-3])
+    W1, W2 = turn * np.sqrt(strengths) @ V.T, U * np.sqrt(strengths) @ turn.T
+    np.testing.assert_allclose(effective_init((U * [3.0, 2.0, 1.0]) @ V.T, W1, W2)[:3], strengths)
