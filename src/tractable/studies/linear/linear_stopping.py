@@ -266,6 +266,7 @@ class LinearStopping(Study):
                 f"{float(random.best_t):.2f}, and without stopping it ends at "
                 f"{float(random.final_loss):.3f}."
             )
+            shrunk = float(random.shrunk_loss)
             rows.append(
                 (
                     f"{float(expected.detected_rank[i]):.1f}",
@@ -277,7 +278,7 @@ class LinearStopping(Study):
                     f"{float(random.best_loss):.3f}",
                     f"{float(stopped[i]):.3f}",
                     f"{float(random.final_loss):.3f}",
-                    f"{float(random.shrunk_loss):.3f}",
+                    f"{shrunk:.3f}" if np.isfinite(shrunk) else "-",
                 )
             )
         quantities = (
@@ -338,9 +339,14 @@ class LinearStopping(Study):
                 lw=1,
                 label=f"stop at t = {stop:.2f}",
             )
-            ax.axhline(
-                float(at.shrunk_loss), color="#009E73", ls=":", lw=1.3, label="optimal shrinkage"
-            )
+            if np.isfinite(float(at.shrunk_loss)):
+                ax.axhline(
+                    float(at.shrunk_loss),
+                    color="#009E73",
+                    ls=":",
+                    lw=1.3,
+                    label="optimal shrinkage",
+                )
             ax.set(
                 xlabel="time t (steps × learning rate)",
                 ylabel="test loss over that of the mean",
@@ -420,7 +426,7 @@ def endpoints(
     power = np.sum(T_test**2)
     final = np.sum((T_test - Z_test @ W.T) ** 2) / power
     if report.whitening is None or min(W.shape) < 2:
-        return float(final), float(final)
+        return float(final), float("nan")  # shrinkage needs whitened inputs
     # In whitened inputs of unit variance the noise of an entry is that of a target over sqrt(P).
     better = optimal_shrinkage(W, sigma=report.sigma / np.sqrt(len(Z))).estimate
     return float(final), float(np.sum((T_test - Z_test @ better.T) ** 2) / power)
