@@ -48,4 +48,5 @@ plot_errors(
     train_measured=trained.train,
     ax=left,
 )
+left.set_ylim(bottom=0.004)  # room for the legend
 plot_singular_values(report.s_data, report.aspect, n_bins=20, ax=right)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
-from tractable.linear.bulk import bulk_nodes, check_aspect
+from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
 from tractable.linear.strengths import check_depth, deep_strength, learning_time
@@ -297,7 +297,7 @@ def noisy_modes(
     spike = spike_forward(gain * s, shape)
     n_noise = n_modes - len(s)
     fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
-    x_in, w_in = bulk_nodes(shape, 1 - fitted)
+    x_in, w_in = bulk_nodes(shape, 1 - fitted, n_nodes=nodes_for(depth))
     x_out, w_out = bulk_nodes(shape, 0.0, 1 - fitted)
     noise_out = few * n_noise * float(w_out @ x_out**2)
     unlearned = np.arange(len(s)) >= rank
@@ -314,6 +314,11 @@ def noisy_modes(
         gain=float(gain),
         unexplained=n_out * max(density - 1.0, 0.0),
     )
+
+
+def nodes_for(depth: int) -> int:
+    """Return the quadrature nodes of the bulk: deeper networks learn each mode more suddenly."""
+    return NODES if depth <= 2 else 6 * NODES
 
 
 def least_error(

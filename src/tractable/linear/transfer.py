@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from tractable.core.checks import check_choice, check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import bulk_nodes, check_aspect
-from tractable.linear.generalization import generalization_curve, learned_strengths, least_error
+from tractable.linear.generalization import (
+    generalization_curve,
+    learned_strengths,
+    least_error,
+    nodes_for,
+)
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
 from tractable.linear.strengths import check_depth
@@ -295,7 +300,7 @@ def _joint(
         raise ValueError(f"snr_a and snr_b must hold at most {n_modes} values, got {len(s)}")
     fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
     spike = spike_forward(s, aspect)
-    x, weight = bulk_nodes(aspect, 1 - fitted)
+    x, weight = bulk_nodes(aspect, 1 - fitted, n_nodes=nodes_for(depth))
     kept = np.arange(len(s)) < rank
     square = (spike.overlap_out**2 * of_a + (1 - spike.overlap_out**2) * share) * kept
     cross = s * spike.overlap * of_a * kept
