@@ -143,6 +143,7 @@ def plot_trajectories(
     axes.set(xlabel="first coordinate", ylabel="second coordinate")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.14)
+    axes.locator_params(nbins=5)
     axes.legend(loc="best")
     if ax is None:
         figure.set_label(
@@ -202,7 +203,7 @@ def plot_development_tree(
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.spines.left.set_visible(False)
-    axes.set(xlabel=xlabel, ylabel="item", xlim=(0, last))
+    axes.set(xlabel=xlabel, ylabel="item", xlim=(0, last), ylim=(0, 10 * n))
     if ax is None:
         figure.set_label("When items are told apart: two branches part at the time of separation.")
     return figure
