@@ -33,6 +33,10 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autosummary_filename_map = {  # some file systems do not tell it from that of the class Manifold
     "tractable.dynamics.manifold": "tractable.dynamics.manifold-function",
+    "tractable.linear.Coherence": "tractable.linear.Coherence-class",
+    "tractable.linear.Conservation": "tractable.linear.Conservation-class",
+    "tractable.linear.Correlations": "tractable.linear.Correlations-class",
+    "tractable.linear.Illusions": "tractable.linear.Illusions-class",
 }
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types stand in the Parameters sections

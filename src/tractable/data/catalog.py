@@ -171,7 +171,14 @@ _ALL = (
         "Leuven norms: animals and artifacts by features, typicality, similarities",
         "De Deyne et al. 2008, doi:10.3758/BRM.40.4.1030",
         "no license stated; cite the paper",
-        (("animal_exemplar_features_sum.csv", "artifact_exemplar_features_sum.csv"),),
+        (
+            (
+                "animal_exemplar_features_sum.csv",
+                "artifact_exemplar_features_sum.csv",
+                "*_typicality_ratings.csv",
+            ),
+            ("animal_exemplar_features_sum.csv", "artifact_exemplar_features_sum.csv"),
+        ),
     ),
     DataSet(
         "awa",

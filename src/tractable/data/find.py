@@ -20,6 +20,7 @@ from tractable.data.catalog import ALIASES, CHOICES, DATA_SETS, DataSet
 
 if TYPE_CHECKING:
     from tractable.data.corpora import TextData
+    from tractable.data.norms import FeatureNorms
 
 __all__ = [
     "DataNotFound",
@@ -30,6 +31,7 @@ __all__ = [
     "files",
     "listing",
     "load",
+    "load_norms",
     "locate",
     "read_table",
     "resolve",
@@ -168,6 +170,13 @@ def read_table(path: str | Path) -> TextData:
     from tractable.data import corpora
 
     return corpora.read_table(path)
+
+
+def load_norms(name: str) -> FeatureNorms:
+    """Read feature norms that are at hand; see `tractable.data.norms.load_norms`."""
+    from tractable.data import norms
+
+    return norms.load_norms(name)
 
 
 def listing() -> tuple[Listing, ...]:

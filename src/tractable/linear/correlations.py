@@ -1,0 +1,152 @@
+"""What a linear network sees of its data: two correlation matrices, in blocks, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tractable.core.checks import check_choice, check_finite, check_range, check_shape
+
+if TYPE_CHECKING:
+    from tractable.linear.arrays import Numbers
+
+__all__ = ["Correlations", "correlations", "inverse_root"]
+
+BLOCK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Sufficient statistics of a linear regression; see `correlations`.
+
+    Parameters
+    ----------
+    cov_x : ndarray, shape (n_in, n_in)
+        X X^T times the norm.
+    cov_yx : ndarray, shape (n_out, n_in)
+        Y X^T times the norm.
+    sum_y2 : float or None
+        Trace of Y Y^T times the norm; None where it is not known.
+    n_samples : int or None
+        Number of examples.
+    mean_x, mean_y : ndarray or None
+        Means that were taken off.
+    """
+
+    cov_x: np.ndarray
+    cov_yx: np.ndarray
+    sum_y2: float | None
+    n_samples: int | None
+    mean_x: np.ndarray | None = None
+    mean_y: np.ndarray | None = None
+
+    def whiteness(self) -> float:
+        r"""Return :math:`\|\Sigma_x / \bar\lambda - I\|_F / \sqrt{N_1}`: 0 for white inputs."""
+        n = len(self.cov_x)
+        scale = np.trace(self.cov_x) / n
+        if scale == 0:
+            return 0.0
+        return float(np.linalg.norm(self.cov_x / scale - np.eye(n)) / np.sqrt(n))
+
+    def whitened(self) -> Correlations:
+        """Return the correlations of the whitened inputs Sigma_x^(-1/2) x."""
+        root = inverse_root(self.cov_x)
+        projector = root @ self.cov_x @ root
+        return Correlations(
+            (projector + projector.T) / 2,
+            self.cov_yx @ root,
+            self.sum_y2,
+            self.n_samples,
+            self.mean_x,
+            self.mean_y,
+        )
+
+
+def correlations(
+    X: Numbers, Y: Numbers, *, norm: str = "mean", center: bool = False
+) -> Correlations:
+    r"""Return the correlations of examples, accumulated in blocks of about 4 MB.
+
+    .. math:: \Sigma_x = c\,X X^\top, \quad \Sigma_{yx} = c\,Y X^\top,
+        \qquad c = 1/P \text{ (mean)} \text{ or } 1 \text{ (sum)}
+
+    Parameters
+    ----------
+    X : array, shape (P, n_in)
+        Inputs; rows are examples. NumPy or torch, float32 or float64.
+    Y : array, shape (P, n_out)
+        Targets.
+    norm : {"mean", "sum"}
+        The factor c; all learning times scale with it.
+    center : bool
+        Take the means off both.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, an entry is not finite, or there is no example.
+
+    Examples
+    --------
+    >>> found = correlations(np.eye(2), np.array([[2.0, 0.0], [0.0, 4.0]]))
+    >>> found.cov_yx
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    check_choice("norm", norm, ("mean", "sum"))
+    rows_x, rows_y = _rows("X", X), _rows("Y", Y)
+    check_shape("Y", tuple(rows_y.shape), (rows_x.shape[0], "n_out"))
+    n, n_in, n_out = rows_x.shape[0], rows_x.shape[1], rows_y.shape[1]
+    check_range("the number of examples P", n, 1)
+    rows = max(1, BLOCK_BYTES // (8 * (n_in + n_out)))
+    xx, yx = np.zeros((n_in, n_in)), np.zeros((n_out, n_in))
+    x1, y1, y2 = np.zeros(n_in), np.zeros(n_out), 0.0
+    for start in range(0, n, rows):
+        x, y = _block("X", rows_x, start, rows), _block("Y", rows_y, start, rows)
+        xx += x.T @ x
+        yx += y.T @ x
+        y2 += float(np.vdot(y, y))
+        x1 += x.sum(0)
+        y1 += y.sum(0)
+    mean_x = mean_y = None
+    if center:
+        mean_x, mean_y = x1 / n, y1 / n
+        xx -= n * np.outer(mean_x, mean_x)
+        yx -= n * np.outer(mean_y, mean_x)
+        y2 -= n * float(mean_y @ mean_y)
+    factor = 1 / n if norm == "mean" else 1.0
+    return Correlations(factor * xx, factor * yx, factor * y2, n, mean_x, mean_y)
+
+
+def inverse_root(cov_x: np.ndarray) -> np.ndarray:
+    """Return Sigma_x^(-1/2) on the subspace that the inputs span, 0 elsewhere."""
+    values, vectors = np.linalg.eigh(cov_x)
+    seen = values > len(values) * np.finfo(float).eps * max(values.max(), 0.0)
+    roots = np.where(seen, 1 / np.sqrt(np.where(seen, values, 1.0)), 0.0)
+    return (vectors * roots) @ vectors.T
+
+
+def _rows(name: str, value: Any) -> Any:
+    """Return a two-dimensional array or tensor without copying it."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        value = np.asarray(value)
+    if len(value.shape) != 2:
+        raise ValueError(
+            f"{name} must have two dimensions (examples, units), got shape {tuple(value.shape)}"
+        )
+    return value
+
+
+def _block(name: str, value: Any, start: int, rows: int) -> np.ndarray:
+    part = value[start : start + rows]
+    if not isinstance(part, np.ndarray):
+        part = part.detach().cpu().numpy() if hasattr(part, "detach") else np.asarray(part)
+    if part.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {part.dtype}")
+    part = part.astype(np.float64, copy=False)
+    if not np.isfinite(part).all():
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
+        check_finite(f"{name}[{start + row}, {column}]", float(part[row, column]))
+    return part

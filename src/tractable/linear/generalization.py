@@ -1,0 +1,379 @@
+"""Train and test error of a deep linear network in time, without training it.
+
+A low-rank teacher with noise gives a data matrix whose signals and noise are known
+(`tractable.linear.spikes`, `tractable.linear.bulk`). Every singular mode of it is learned by the
+law of `tractable.linear.deep_strength`; overlaps with the teacher turn strengths into errors.
+
+Source: Lampinen, Ganguli 2019, arXiv:1809.10374; depths other than 2 and 4, and fewer examples than
+inputs with A != 1: derived here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractable.core.checks import check_range
+from tractable.linear.arrays import as_float64
+from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
+from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.spikes import spike_forward
+from tractable.linear.strengths import check_depth, deep_strength, learning_time
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tractable.linear.arrays import Numbers
+
+__all__ = ["GeneralizationCurve", "Modes", "generalization_curve", "least_error", "noisy_modes"]
+
+Floats = NDArray[np.float64]
+
+UNIT = np.linspace(0.0, 1.0, 17)  # points of each refinement of the best time
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralizationCurve:
+    """Errors in time, and the best time to stop; see `generalization_curve`.
+
+    Errors are those of the map, squared: train over the energy of the targets, test over that of
+    the teacher. Both are 1 for the map that is zero.
+    """
+
+    t: Floats
+    """Times, (T,), in the unit of tau."""
+    train: Floats
+    """Training error, (T,)."""
+    test: Floats
+    """Test error, (T,): squared distance from the teacher over its squared norm."""
+    test_signal: Floats
+    """Part of the test error that the teacher's modes make, (T,)."""
+    test_noise: Floats
+    """Part that learned noise makes, (T,); test is the sum of the two."""
+    strengths: Floats
+    """Strengths of the teacher's modes, (r, T)."""
+    t_opt: float
+    """Time of the smallest test error, over all times; 0 when learning does not help."""
+    test_opt: float
+    """Smallest test error."""
+    test_final: float
+    """Test error when everything is learned."""
+    test_shrinkage: float
+    """Error of optimal shrinkage of the same data, which uses no gradient."""
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return a dataset with the dimensions mode and t."""
+        curves = ("t", "train", "test", "test_signal", "test_noise")
+        dims: dict[str, tuple[str, ...]] = {name: ("t",) for name in curves}
+        return to_dataset(self, dims | {"strengths": ("mode", "t")}, units={"t": "tau"})
+
+    @classmethod
+    def from_dataset(cls, dataset: xr.Dataset) -> GeneralizationCurve:
+        """Return the result that `to_dataset` wrote."""
+        return from_dataset(cls, dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """What a student can learn from noisy examples of a teacher: signals and noise.
+
+    Strengths obey tau du/dt = L u^(2 - 2/L) (s - u) in the units used here; see `noisy_modes`.
+    """
+
+    s_signal: Floats
+    """Strengths of the teacher, (r,), that the errors are measured by."""
+    s_data: Floats
+    """Strengths in the data, (r,)."""
+    overlap: Floats
+    """O of each, (r,)."""
+    learned: NDArray[np.bool_]
+    """Whether the student's rank reaches the mode, (r,)."""
+    x_in: Floats
+    """Strengths of noise that the student can fit: quadrature nodes."""
+    w_in: Floats
+    """Their weights, times the number of noise modes."""
+    noise_out: float
+    """Energy of the noise that it cannot fit."""
+    clock: float
+    """tau of the learned strengths over the user's tau."""
+    gain: float
+    """Initial strength in these units over the user's."""
+    unexplained: float
+    """Energy of the targets outside the span of the inputs: N3 (D - 1) for D > 1."""
+
+
+def generalization_curve(
+    snr: Numbers | Sequence[float],
+    aspect: float,
+    t: Numbers | Sequence[float],
+    *,
+    n_in: int,
+    n_hidden: int | None = None,
+    depth: int = 2,
+    init_strength: float = 1e-5,
+    density: float = 1.0,
+    tau: float = 1.0,
+) -> GeneralizationCurve:
+    r"""Return train and test error in time of a network that learns a noisy low-rank teacher.
+
+    With K = min(N1, N3, P) modes, of which the teacher has r, :math:`u_a(t)` the strengths learned
+    of :math:`\hat s_a`, and integrals over the fitted part of the bulk ("in") and the rest:
+
+    .. math::
+        \epsilon_{train} &= \frac{(K - r) [\langle x^2 \rangle_{out}
+          + \langle (u(x, t) - x)^2 \rangle_{in}] + \sum_a (u_a - \hat s_a)^2}
+          {\sum_a \hat s_a^2 + (K - r) \langle x^2 \rangle} \\
+        \epsilon_{test} &= \frac{(K - r) \langle u(x, t)^2 \rangle_{in}
+          + \sum_a (u_a^2 - 2 u_a \bar s_a O_a + \bar s_a^2)}{\sum_a \bar s_a^2}
+
+    Parameters
+    ----------
+    snr : array, shape (r,), >= 0
+        Singular values of the teacher, in units of the noise.
+    aspect : float, > 0
+        A = N3 / N1, outputs over inputs.
+    t : array, shape (T,), >= 0, ascending
+        Times, in the unit of tau: steps of gradient descent times the learning rate for tau = 1.
+    n_in : int, >= 2
+        N1. The sizes decide how much noise there is to learn, not the best error.
+    n_hidden : int, >= 1, optional
+        Narrowest layer: the student's rank is min(n_hidden, K). Full rank when missing.
+    depth : int, >= 1
+        Number of weight matrices L.
+    init_strength : float, > 0
+        Initial strength of every mode of the product of all layers.
+    density : float, > 0
+        D = P / N1, examples over inputs. The inputs are orthogonal: X^T X = D for D >= 1,
+        orthonormal examples for D < 1.
+    tau : float, > 0
+        Time constant.
+
+    Returns
+    -------
+    GeneralizationCurve
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range; the message names it.
+
+    Notes
+    -----
+    Independent Gaussian inputs are *not* covered unless P is many times N1: their correlation has
+    a spectrum of its own. Train on them (`train_students`), or whiten (`optimal_stopping`).
+
+    References
+    ----------
+    Lampinen, Ganguli 2019, arXiv:1809.10374.
+
+    Examples
+    --------
+    >>> curve = generalization_curve([3.0], 0.5, [1.0, 2.0, 20.0], n_in=100, n_hidden=50)
+    >>> curve.test.round(3), round(curve.t_opt, 3), round(curve.test_opt, 4)
+    (array([0.996, 0.245, 5.627]), 2.217, 0.1579)
+    >>> curve = generalization_curve([0.84], 0.5, [0.0, 20.0], n_in=100)  # below A^(1/4)
+    >>> curve.t_opt, round(curve.test_opt, 6)
+    (0.0, 1.000001)
+    """
+    s = np.sort(np.atleast_1d(as_float64("snr", snr, low=0.0)))[::-1]
+    times = np.atleast_1d(as_float64("t", t, low=0.0))
+    if times.ndim != 1 or np.any(np.diff(times) < 0):
+        raise ValueError("t must be a list of times in ascending order")
+    check_depth(depth)
+    check_range("init_strength", init_strength, 0.0, open_low=True)
+    check_range("tau", tau, 0.0, open_low=True)
+    modes = noisy_modes(s, aspect, n_in=n_in, n_hidden=n_hidden, depth=depth, density=density)
+    tau, a0 = tau * modes.clock, init_strength * modes.gain
+    goal = modes.s_signal * modes.overlap
+    power = float(np.sum(modes.s_signal**2))
+    if power == 0:
+        raise ValueError("snr must have a value above 0: without a teacher there is no test error")
+
+    everything = np.concatenate([modes.s_data, modes.x_in])
+    squares = np.concatenate([modes.learned.astype(float), modes.w_in])
+    cross = 2 * goal * modes.learned
+
+    def test(at: Floats) -> Floats:
+        u = learned_strengths(everything, at, a0, depth, tau)
+        return (power + squares @ (u * u) - cross @ u[: len(s)]) / power
+
+    u = learned_strengths(everything, times, a0, depth, tau)
+    u, x = u[: len(s)] * modes.learned[:, None], u[len(s) :]
+    # sum of w (x - u)^2, multiplied out: products of matrices are quick, and u^2 is needed anyway
+    noise_power = modes.w_in @ (x * x)
+    fitted_energy = float(modes.w_in @ modes.x_in**2)
+    residual = noise_power - 2 * (modes.w_in * modes.x_in) @ x + fitted_energy
+    residual = np.maximum(residual, 0.0) + ((u - modes.s_data[:, None]) ** 2).sum(0)
+    signal = (power + squares[: len(s)] @ u**2 - cross @ u) / power
+    noise = noise_power / power
+    rest = modes.noise_out + modes.unexplained
+    energy = np.sum(modes.s_data**2) + fitted_energy + rest
+    useful = modes.learned & (goal > 0)
+    t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
+    end = np.where(modes.learned, modes.s_data * (modes.s_data - 2 * goal), 0.0)
+    final = np.sum(end + modes.s_signal**2) + fitted_energy
+    return GeneralizationCurve(
+        t=times,
+        train=(residual + rest) / energy,
+        test=signal + noise,
+        test_signal=signal,
+        test_noise=noise,
+        strengths=u / modes.gain,
+        t_opt=t_opt,
+        test_opt=test_opt,
+        test_final=float(final / power),
+        test_shrinkage=float(1 - np.sum(goal**2) / power),
+    )
+
+
+def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -> Floats:
+    """Return the strengths (K, T) that are learned of s (K,) at times t (T,); white inputs.
+
+    The same as `deep_strength`, without its checks and in one pass for two layers.
+
+    Examples
+    --------
+    >>> s, t = np.array([3.0, 1.0]), np.linspace(0, 9, 4)
+    >>> here = learned_strengths(s, t, 1e-5, 2, 1.0)
+    >>> bool(np.allclose(here, deep_strength(s[:, None], t, 1e-5, 2), rtol=1e-12))
+    True
+    """
+    if depth != 2 or s.size == 0 or s.min() < 1e-12:
+        return np.asarray(deep_strength(s[:, None], t, a0, depth, tau=tau))
+    u = np.multiply.outer((-2 / tau) * s, t)
+    np.exp(u, out=u)
+    u *= (s / a0 - 1)[:, None]
+    u += 1
+    return np.divide(s[:, None], u, out=u)
+
+
+def noisy_modes(
+    s: Floats,
+    aspect: float,
+    *,
+    n_in: int,
+    n_hidden: int | None = None,
+    depth: int = 2,
+    density: float = 1.0,
+) -> Modes:
+    r"""Return the signals and the noise that a student meets, in units of white inputs.
+
+    .. math:: D \ge 1:\; \bar s \to \sqrt D \, \bar s, \quad \tau \to D^{-1/L} \tau, \quad
+              u(0) \to \sqrt D \, u(0); \qquad
+              D < 1:\; A \to A / D, \quad \hat s \to \sqrt D \, \hat s, \quad O \to \sqrt D \, O
+
+    Parameters
+    ----------
+    s : array, shape (r,)
+        Singular values of the teacher, descending.
+    aspect, n_in, n_hidden, depth, density
+        As in `generalization_curve`.
+
+    Examples
+    --------
+    >>> modes = noisy_modes(np.array([3.0]), 0.5, n_in=100)
+    >>> modes.s_data.round(3), round(float(modes.w_in.sum()))
+    (array([3.249]), 49)
+    """
+    check_aspect("aspect", aspect)
+    check_range("n_in", n_in, 2)
+    check_range("density", density, 0.0, open_low=True)
+    n_out, n_examples = max(1, round(aspect * n_in)), max(1, round(density * n_in))
+    n_modes = min(n_in, n_out, n_examples)
+    if len(s) > n_modes:
+        raise ValueError(
+            f"snr must hold at most min(n_in, n_out, n_examples) = {n_modes} values, got {len(s)}"
+        )
+    if n_hidden is not None:
+        check_range("n_hidden", n_hidden, 1)
+    rank = min(n_modes, n_modes if n_hidden is None else n_hidden)
+    few = min(density, 1.0)
+    shape = aspect / few
+    gain = np.sqrt(max(density, 1.0))
+    spike = spike_forward(gain * s, shape)
+    n_noise = n_modes - len(s)
+    fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
+    x_in, w_in = bulk_nodes(shape, 1 - fitted, n_nodes=nodes_for(depth))
+    x_out, w_out = bulk_nodes(shape, 0.0, 1 - fitted)
+    noise_out = few * n_noise * float(w_out @ x_out**2)
+    unlearned = np.arange(len(s)) >= rank
+    s_data = np.sqrt(few) * spike.s_data
+    return Modes(
+        s_signal=gain * s,
+        s_data=s_data,
+        overlap=np.sqrt(few) * spike.overlap,
+        learned=~unlearned,
+        x_in=np.sqrt(few) * x_in,
+        w_in=n_noise * w_in,
+        noise_out=noise_out,
+        clock=max(density, 1.0) ** (-1 / depth),
+        gain=float(gain),
+        unexplained=n_out * max(density - 1.0, 0.0),
+    )
+
+
+def nodes_for(depth: int) -> int:
+    """Return the quadrature nodes of the bulk: deeper networks learn each mode more suddenly."""
+    return NODES if depth <= 2 else 6 * NODES
+
+
+def least_error(
+    error: Callable[[Floats], Floats],
+    s: Floats,
+    goal: Floats,
+    a0: float,
+    depth: int,
+    tau: float = 1.0,
+) -> tuple[float, float]:
+    """Return the time of the smallest error, and that error.
+
+    After the last mode has reached the strength that is best for it, every further step does
+    harm. So the minimum lies between 0 and that time. There may be several local minima, one for
+    each mode: a grid of at least 400 times, dense where modes rise, is refined around its best.
+
+    Parameters
+    ----------
+    error : callable
+        Error at times (T,).
+    s, goal : array, shape (r,)
+        Final strengths of the useful modes, and the best ones, 0 < goal <= s.
+    a0 : float
+        Initial strength.
+    depth, tau
+        As in `generalization_curve`.
+
+    Returns
+    -------
+    (float, float)
+        (0, error at 0) when no mode is worth learning.
+    """
+    start = np.zeros(1)
+    late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
+    worth = late > a0 / np.where(s > 0, s, 1.0)
+    if not worth.any():
+        return 0.0, float(error(start)[0])
+    s, late = s[worth], late[worth]
+    rise = 1 / (1 + np.exp(-np.linspace(-5.0, 5.0, max(40, 200 // len(s)))))
+    fractions = late[:, None] * rise / rise[-1]
+    rises = learning_time(s[:, None], fractions, a0, depth, tau=tau)
+    grid = np.concatenate([np.linspace(0.0, rises[:, -1].max(), 200), rises.ravel()])
+    grid.sort()
+    values = error(grid)
+    for _ in range(4):
+        best = int(values.argmin())
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        if high - low <= 1e-9 * high:
+            break
+        grid = low + (high - low) * UNIT
+        values = error(grid)
+    best = int(values.argmin())
+    if 0 < best < len(grid) - 1 and len(grid) == len(UNIT):  # the vertex of a parabola
+        before, at, after = values[best - 1 : best + 2]
+        bend = before - 2 * at + after
+        shift = (before - after) / (2 * bend) if bend > 0 else 0.0
+        return float(grid[best] + shift * (grid[1] - grid[0])), float(at - bend * shift**2 / 2)
+    return float(grid[best]), float(values[best])

@@ -1,0 +1,152 @@
+"""Predictions for a user's data: against training, and every reason not to trust them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tractable.core.checks import TractableWarning, quiet
+from tractable.linear import (
+    HeldOut,
+    StoppingReport,
+    noisy_task,
+    optimal_stopping,
+    train_students,
+)
+
+
+def test_white_inputs_are_predicted_as_they_are() -> None:
+    task = noisy_task([6.0, 4.0], n_in=100, n_out=60, seed=1)
+    report = optimal_stopping(task.X, task.Y, 0.01, norm="sum", init_strength=1e-5)
+    assert report.method == "aligned"
+    assert report.reliable, report.reasons
+    assert report.whitening is None
+    trained = train_students(
+        task.cov_yx, task.teacher, learning_rate=0.01, steps=400, n_records=401
+    )
+    assert report.time == pytest.approx(trained.best_t[0], rel=0.05)
+    assert report.expected_test == pytest.approx(trained.best_test[0], rel=0.2)
+    assert report.step == round(report.time / 0.01)
+
+
+@pytest.mark.parametrize("norm", ["mean", "sum"])
+def test_scaled_white_inputs_change_the_clock(norm: str) -> None:
+    task = noisy_task([6.0], n_in=100, n_out=60, n_examples=200, seed=1)
+    weight = 1 / 200 if norm == "mean" else 1.0
+    rate = 0.3 * (1 if norm == "mean" else 1 / 200)
+    report = optimal_stopping(5 * task.X, task.Y, rate, norm=norm)  # type: ignore[arg-type]
+    trained = train_students(
+        5 * weight * task.cov_yx,
+        task.teacher / 5,
+        cov_x=25 * weight * task.cov_x,
+        learning_rate=rate,
+        steps=int(1.6 * report.step),
+        init_strength=1e-3,
+        n_records=1000,
+    )
+    assert report.time == pytest.approx(trained.best_t[0], rel=0.05)
+
+
+def test_whitened_prediction_is_the_mean_over_draws() -> None:
+    expected, found, times = [], [], []
+    for seed in range(6):
+        task = noisy_task(
+            [3.0, 2.0], n_in=60, n_out=60, n_examples=2400, inputs="gaussian", seed=seed
+        )
+        X, Y, X_new, Y_new = task.X[:400], task.Y[:400], task.X[400:], task.Y[400:]
+        with pytest.warns(TractableWarning, match="not white"):
+            report = optimal_stopping(X, Y, 0.02)
+        assert report.method == "whitened"
+        assert report.whitening is not None
+        Z, Z_new = X @ report.whitening, X_new @ report.whitening
+        np.testing.assert_allclose(Z.T @ Z / 400, np.eye(60), atol=1e-8)
+        trained = train_students(
+            Y.T @ Z / 400,
+            None,
+            held_out=HeldOut(Y_new.T @ Z_new, Z_new.T @ Z_new, np.sum(Y_new**2)),
+            learning_rate=0.02,
+            steps=int(1.6 * report.step),
+            init_strength=1e-3,
+            n_records=600,
+        )
+        expected.append(report.expected_loss)
+        found.append(np.interp(report.time, trained.t, trained.test[0]))
+        times.append(report.time / trained.best_t[0])
+        assert found[-1] < 1.02 * trained.best_test[0]
+    # Out of sample there is a little more error than on inputs like those of training.
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.06)
+    assert np.mean(times) == pytest.approx(1, abs=0.1)
+
+
+def test_too_few_examples_are_refused_and_measured() -> None:
+    task = noisy_task([5.0], n_in=30, n_out=20, n_examples=45, inputs="gaussian", seed=0)
+    with pytest.warns(TractableWarning, match="no prediction"):
+        report = optimal_stopping(task.X, task.Y, 0.5, max_steps=3000)
+    assert report.method == "held_out"
+    assert not report.reliable
+    assert report.expected_test is None
+    assert report.shrinkage_loss is None
+    assert 0 < report.step < 3000
+    assert report.expected_loss == report.loss.min() < 1
+    with pytest.warns(TractableWarning, match="whiten=False"):
+        assert optimal_stopping(task.X, task.Y, 0.05, max_steps=50, whiten=False).method == (
+            "held_out"
+        )
+
+
+def test_reasons() -> None:
+    random = np.random.default_rng(0)
+    X = np.linalg.qr(random.normal(size=(80, 80)))[0]
+    noise = optimal_stopping(X, random.normal(size=(80, 60)), 0.01, norm="sum")
+    assert noise.detected_rank == 0
+    assert noise.step == 0
+    assert noise.time == 0
+    assert "no signal" in noise.reasons[0]
+    near = []
+    for seed in range(5):
+        weak = noisy_task([8.0, 1.04], n_in=400, n_out=200, seed=seed)
+        report = optimal_stopping(weak.X, weak.Y, 0.01, norm="sum")
+        said = any("25 %" in reason for reason in report.reasons)
+        assert said == bool((report.snr < 1.25 * 0.5**0.25).any())
+        near.append(said)
+    assert any(near)
+    fast = optimal_stopping(weak.X, weak.Y, 0.2, norm="sum")
+    assert any("largest stable" in reason for reason in fast.reasons)
+    small = noisy_task([8.0], n_in=30, n_out=20, seed=0)
+    assert any("fewer than 50" in r for r in optimal_stopping(small.X, small.Y, 0.01).reasons)
+    heavy = X @ random.normal(size=(80, 60)) * np.exp(2 * random.normal(size=60))
+    assert any("Marchenko" in r for r in optimal_stopping(X, heavy, 0.01, norm="sum").reasons)
+
+
+def test_reports_survive_a_file() -> None:
+    task = noisy_task([8.0], n_in=60, n_out=60, n_examples=200, inputs="gaussian", seed=0)
+    with quiet():
+        report = optimal_stopping(task.X, task.Y, 0.01)
+    again = StoppingReport.from_dataset(report.to_dataset())
+    assert again.step == report.step
+    assert again.reasons == report.reasons
+    np.testing.assert_array_equal(again.whitening, report.whitening)
+    noise = optimal_stopping(np.eye(60), np.random.default_rng(0).normal(size=(60, 60)), 0.1)
+    assert StoppingReport.from_dataset(noise.to_dataset()).whitening is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.full((60, 5), np.nan)}, "X must be finite"),
+        ({"Y": np.ones((59, 5))}, "same number of examples"),
+        ({"X": np.ones(60)}, "X must have shape"),
+        ({"X": np.zeros((60, 5))}, "X must not be constant"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"depth": 0}, "depth must"),
+        ({"depth": 1.5}, "depth must"),
+        ({"init_strength": 0.0}, "init_strength must be > 0"),
+        ({"sigma": -1.0}, "sigma must be >= 0"),
+        ({"norm": "mode"}, "norm must be one of"),
+    ],
+)
+def test_bad_input_is_named(change: dict, message: str) -> None:
+    random = np.random.default_rng(0)
+    given = {"X": random.normal(size=(60, 5)), "Y": np.ones((60, 5)), "learning_rate": 0.1}
+    with quiet(), pytest.raises((ValueError, TypeError), match=message):
+        optimal_stopping(**{**given, **change})
