@@ -6,7 +6,11 @@ Source: Pennington, Schoenholz, Ganguli 2017 (arXiv:1711.04735) and 2018 (arXiv:
 from __future__ import annotations
 
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
+from tractable.spectra.initialize import InitLayer, InitReport, init_
 from tractable.spectra.mean_field import MeanField, QStar
+from tractable.spectra.measure import jacobian_spectrum
+from tractable.spectra.measured_spectrum import MeasuredSpectrum
+from tractable.spectra.orthogonal import delta_orthogonal, haar, operator_singular_values
 from tractable.spectra.phase import (
     CriticalPoints,
     PhaseDiagram,
@@ -18,12 +22,20 @@ from tractable.spectra.phase import (
 
 __all__ = [
     "CriticalPoints",
+    "InitLayer",
+    "InitReport",
     "MeanField",
+    "MeasuredSpectrum",
     "Nonlinearity",
     "PhaseDiagram",
     "QStar",
     "as_nonlinearity",
     "critical_line",
+    "delta_orthogonal",
+    "haar",
+    "init_",
+    "jacobian_spectrum",
+    "operator_singular_values",
     "phase_diagram",
     "q_for_variance",
     "variance_per_layer",
