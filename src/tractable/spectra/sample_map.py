@@ -10,7 +10,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from torch.autograd import forward_ad
 __all__ = ["SampleMap", "first_nonfinite", "measurable"]
 
 Model = Callable[..., Any]
+M = TypeVar("M", bound=Model)
+# What behaves differently in training.
+MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
 class SampleMap:
@@ -127,8 +130,8 @@ class SampleMap:
 
 
 def measurable(
-    model: Model, inputs: tuple[Tensor, ...]
-) -> tuple[Model, tuple[Tensor, ...], list[str]]:
+    model: M, inputs: tuple[Tensor, ...]
+) -> tuple[M, tuple[Tensor, ...], list[str]]:
     """Return the model and the inputs in a precision that can be measured, and notes on it.
 
     Raises
@@ -139,29 +142,30 @@ def measurable(
     notes: list[str] = []
     if not isinstance(model, nn.Module):
         return model, inputs, notes
-    for name, module in model.named_modules():
+    network: nn.Module = model
+    for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
                 f"layer {name!r} normalizes by the statistics of the batch, so a sample has no "
                 "Jacobian of its own; give it track_running_stats=True"
             )
-    if any(module.training for module in model.modules()):
+    if any(isinstance(m, MODAL) and m.training for m in network.modules()):
         notes.append(
             "Measured in eval mode: dropout is off, batch normalization is frozen "
             "at its running statistics."
         )
-    floats = [p for p in model.parameters() if p.is_floating_point()]
+    floats = [p for p in network.parameters() if p.is_floating_point()]
     low = {p.dtype for p in floats} & {torch.float16, torch.bfloat16}
     if low:
-        model = copy.deepcopy(model).float()
+        network = copy.deepcopy(network).float()
         notes.append(f"Measured on a copy in float32; the model is {_name(low.pop())}.")
-    wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    wanted = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
     if wanted is not None:
-        place = next(model.parameters()).device
+        place = next(network.parameters()).device
         inputs = tuple(
             x.to(place, wanted) if x.is_floating_point() else x.to(place) for x in inputs
         )
-    return model, inputs, notes
+    return network, inputs, notes  # type: ignore[return-value]  # of the class that came
 
 
 def first_nonfinite(model: Model, inputs: tuple[Tensor, ...]) -> str | None:
