@@ -65,8 +65,8 @@ def plot_learning_curves(
             lw=0,
         )
         ax.plot(step[shown], middle[shown], color=colors[name], label=name)
-        reached = np.flatnonzero(middle >= threshold) if threshold is not None else []
-        if len(reached):
+        reached = np.flatnonzero(middle >= (np.inf if threshold is None else threshold))
+        if reached.size:
             ax.plot(step[reached[0]], middle[reached[0]], "o", color=colors[name], ms=5, zorder=4)
     ax.set_xscale("log")
     ax.set(xlabel="training steps", ylabel="test accuracy", ylim=(0, 1.02))

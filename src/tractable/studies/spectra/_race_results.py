@@ -80,6 +80,14 @@ def seeds_of(measured: xr.Dataset, **where: Any) -> str:
     return ", ".join("-" if np.isnan(step) else f"{step:.0f}" for step in first)
 
 
+def best_seeds(measured: xr.Dataset, **where: Any) -> tuple[float, float]:
+    """Return the lowest and highest learning time of the seeds at the best rate, NaN if none."""
+    one = measured.sel(**where)
+    first = one.first_step.values[best_rate_index(one)]
+    known = first[~np.isnan(first)]
+    return (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
+
+
 def curve(measured: xr.Dataset, **where: Any) -> tuple[np.ndarray, np.ndarray, float]:
     """Return steps, test accuracies (step, seed) and the rate, of the best rate of a race."""
     one = measured.sel(**where)
@@ -138,6 +146,13 @@ def files_of(data: str) -> list[Any]:
 def ratio(slow: tuple[float, bool, float], fast: tuple[float, bool, float]) -> float:
     """Return how many times slower; a lower bound where the slow one did not get there."""
     return slow[0] / fast[0] if fast[1] else math.nan
+
+
+def times_as_many(slow: tuple[float, bool, float], fast: tuple[float, bool, float]) -> str:
+    """Return the ratio of two learning times in words."""
+    if not fast[1]:
+        return "the ratio is not known"
+    return f"{'' if slow[1] else 'more than '}{ratio(slow, fast):.3g} times as many"
 
 
 def concatenated(rows: Iterable[xr.Dataset], name: str, values: list[Any]) -> xr.Dataset:
