@@ -452,14 +452,16 @@ def _fit_input(
         raise ValueError(f"input_batch: the layer {layer.name!r} is not called by the model")
     shape = (1, -1) + (1,) * (seen[0].dim() - 2) if layer.is_conv else (-1,)
     offset = bias.detach().double().reshape(shape) if isinstance(bias, Tensor) else torch.zeros(1)
-    weighted, offset2 = seen[0] - offset, float(offset.square().mean())
-    power = float(weighted.square().mean())
+    weighted = seen[0] - offset
+    power, overlap = float(weighted.square().mean()), float((weighted * offset).mean())
     check_finite("input_batch: the mean square of the first pre-activations", power)
     if power == 0:
         raise ValueError("input_batch must not be zero: its scale is that of the first layer")
-    factor = (max(q - offset2, 0.0) / power) ** 0.5
-    if factor == 0:
+    missing = q - float(torch.zeros_like(weighted).add(offset).square().mean())
+    if missing <= 0:
         raise ValueError(f"input_batch: the biases alone exceed q* = {q:g}")
+    # The mean square of c W x + b is q: a quadratic equation for c.
+    factor = ((overlap**2 + power * missing) ** 0.5 - overlap) / power
     _store(layer.weight, layer.weight.detach().double() * factor)
     row = rows[first]
     remark = f"times {factor:.4g}, so that q^1 = q* on the input batch"

@@ -182,12 +182,13 @@ def _quadrature(
     size = min(sample.n_in, sample.n_out)
     vectors = (steps + 4) * max(sample.n_in, sample.n_out) * sample.point.element_size()
     chunk = chunk_size or max(1, min(probes, budget // (4 * vectors)))
-    random = generator(seed)
     nodes, weights = [], []
     for first in range(0, probes, chunk):
-        n = min(chunk, probes - first)
-        starts = torch.randn(n, size, generator=random, dtype=sample.point.dtype)
-        entries = bidiagonalize(product, transposed, starts.to(sample.point.device), steps)
+        starts = sample.point.new_empty(min(chunk, probes - first), size)
+        for i in range(len(starts)):  # a start depends on its number alone, not on the chunks
+            random = generator(derive(seed, "probe", first + i))
+            starts[i] = torch.randn(size, generator=random, dtype=starts.dtype)
+        entries = bidiagonalize(product, transposed, starts, steps)
         values, share = gauss_nodes(*entries)
         nodes.append(values)
         weights.append(share)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -81,7 +82,7 @@ class SampleMap:
         copies = self.point.expand(len(tangents), *self.point.shape[1:]).clone()
         shaped = tangents.reshape(copies.shape)
         try:
-            with forward_ad.dual_level(), torch.enable_grad(), plain_attention():
+            with forward_ad.dual_level(), torch.enable_grad(), plain_attention(), own_quiet():
                 output = self._forward(forward_ad.make_dual(copies, shaped))
                 image = forward_ad.unpack_dual(output).tangent
                 image = torch.zeros_like(output) if image is None else image
@@ -129,9 +130,7 @@ class SampleMap:
         return seen.get("start"), first_tensor(seen.get("stop", output))
 
 
-def measurable(
-    model: M, inputs: tuple[Tensor, ...]
-) -> tuple[M, tuple[Tensor, ...], list[str]]:
+def measurable(model: M, inputs: tuple[Tensor, ...]) -> tuple[M, tuple[Tensor, ...], list[str]]:
     """Return the model and the inputs in a precision that can be measured, and notes on it.
 
     Raises
@@ -188,6 +187,14 @@ def first_nonfinite(model: Model, inputs: tuple[Tensor, ...]) -> str | None:
     if not found and not bool(output.isfinite().all()):
         return "the output"
     return found[0] if found else None
+
+
+@contextlib.contextmanager
+def own_quiet() -> Iterator[None]:
+    """Silence what torch says about itself when it loads its rules of forward differentiation."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        yield
 
 
 @contextlib.contextmanager
