@@ -76,7 +76,7 @@ class SpectraConv(Study):
     """Channels of each layer."""
     q_star: Annotated[float, Range(1e-6, 10.0, log=True)] = 0.02592094821
     """Fixed point q*; the default is that of sigma_w^2 = 1.05."""
-    learning_rates: Annotated[tuple[float, ...], Range(1e-8, 10.0)] = (0.003, 0.01, 0.03, 0.1)
+    learning_rates: Annotated[tuple[float, ...], Range(1e-8, 10.0)] = (0.01, 0.03, 0.1)
     """Learning rates of plain gradient descent."""
     n_seeds: Annotated[int, Range(1, 100)] = 3
     """Seeds, of weights and order of the images."""
@@ -84,7 +84,7 @@ class SpectraConv(Study):
     """Test accuracy whose first step is the learning time."""
     n_train: Annotated[int, Range(0, 1_000_000)] = 0
     """Training images; 0: all there are."""
-    n_test: Annotated[int, Range(1, 1_000_000)] = 200
+    n_test: Annotated[int, Range(1, 1_000_000)] = 128
     """Test images."""
     batch_size: Annotated[int, Range(1, 100_000, log=True)] = 64
     """Images of a step."""
