@@ -213,7 +213,7 @@ def test_what_a_spectrum_says() -> None:
     again = MeasuredSpectrum.from_dataset(found.to_dataset())
     assert np.array_equal(again.nodes, nodes)
     assert repr(again) == repr(found)
-    with pytest.raises(ValueError, match="p must be >= 0 and <= 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"p must be >= 0 and <= 1, got 1\.5"):
         found.quantile(1.5)
     slq = MeasuredSpectrum("slq", nodes, np.full_like(nodes, 0.25), 4, 5)
     with pytest.raises(ValueError, match="no single singular values"):
