@@ -24,6 +24,7 @@ __all__ = [
     "expectation",
     "pair_expectation",
     "panel_rule",
+    "scale_breaks",
     "scaled_rule",
     "trapezoid_rule",
     "truncated_moments",
@@ -122,10 +123,15 @@ def scaled_rule(q: float, kinks: Sequence[float] = (), n_nodes: int = 16) -> Rul
     n_nodes : int
         Nodes of each panel.
     """
-    sigma = np.sqrt(q)
-    places = np.concatenate([k + np.concatenate([-SCALES, [0.0], SCALES]) for k in (0.0, *kinks)])
-    whole = np.arange(-BOUND, BOUND + 1) * 1.0
-    return panel_rule(np.concatenate([whole, places / sigma]), n_nodes)
+    return panel_rule(scale_breaks(q, kinks), n_nodes)
+
+
+def scale_breaks(q: float, kinks: Sequence[float] = ()) -> np.ndarray:
+    """Return the ends of the panels of `scaled_rule`, in standard deviations, ascending."""
+    scales = np.concatenate([-SCALES, [0.0], SCALES])
+    places = np.concatenate([k + scales for k in (0.0, *kinks)]) / np.sqrt(q)
+    ends = np.concatenate([np.arange(-BOUND, BOUND + 1), places])
+    return np.unique(ends[np.abs(ends) <= BOUND])
 
 
 def expectation(

@@ -9,7 +9,9 @@ from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.spectra.advice import Advice
 from tractable.spectra.audit import Audit, audit
 from tractable.spectra.audit_layers import Block, LayerAudit
+from tractable.spectra.deep_spectrum import JacobianSpectrum, Layer
 from tractable.spectra.initialize import InitLayer, InitReport, init_
+from tractable.spectra.law import ConvergenceError, Diagnostics, SpectralLaw
 from tractable.spectra.mean_field import MeanField, QStar
 from tractable.spectra.measure import jacobian_spectrum
 from tractable.spectra.measured_spectrum import MeasuredSpectrum
@@ -23,14 +25,19 @@ from tractable.spectra.phase import (
     variance_per_layer,
 )
 from tractable.spectra.predict import Prediction
+from tractable.spectra.universal import Universality, UniversalSpectrum, universality_class
 
 __all__ = [
     "Advice",
     "Audit",
     "Block",
+    "ConvergenceError",
     "CriticalPoints",
+    "Diagnostics",
     "InitLayer",
     "InitReport",
+    "JacobianSpectrum",
+    "Layer",
     "LayerAudit",
     "MeanField",
     "MeasuredSpectrum",
@@ -38,6 +45,9 @@ __all__ = [
     "PhaseDiagram",
     "Prediction",
     "QStar",
+    "SpectralLaw",
+    "UniversalSpectrum",
+    "Universality",
     "as_nonlinearity",
     "audit",
     "critical_line",
@@ -48,5 +58,6 @@ __all__ = [
     "operator_singular_values",
     "phase_diagram",
     "q_for_variance",
+    "universality_class",
     "variance_per_layer",
 ]
