@@ -9,6 +9,7 @@ from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.spectra.advice import Advice
 from tractable.spectra.audit import Audit, audit
 from tractable.spectra.audit_layers import Block, LayerAudit
+from tractable.spectra.comparison import Comparison, compare
 from tractable.spectra.deep_spectrum import JacobianSpectrum, Layer
 from tractable.spectra.initialize import InitLayer, InitReport, init_
 from tractable.spectra.law import ConvergenceError, Diagnostics, SpectralLaw
@@ -25,12 +26,14 @@ from tractable.spectra.phase import (
     variance_per_layer,
 )
 from tractable.spectra.predict import Prediction
+from tractable.spectra.simulation import SimulatedSpectra, simulate
 from tractable.spectra.universal import Universality, UniversalSpectrum, universality_class
 
 __all__ = [
     "Advice",
     "Audit",
     "Block",
+    "Comparison",
     "ConvergenceError",
     "CriticalPoints",
     "Diagnostics",
@@ -45,11 +48,13 @@ __all__ = [
     "PhaseDiagram",
     "Prediction",
     "QStar",
+    "SimulatedSpectra",
     "SpectralLaw",
     "UniversalSpectrum",
     "Universality",
     "as_nonlinearity",
     "audit",
+    "compare",
     "critical_line",
     "delta_orthogonal",
     "haar",
@@ -58,6 +63,7 @@ __all__ = [
     "operator_singular_values",
     "phase_diagram",
     "q_for_variance",
+    "simulate",
     "universality_class",
     "variance_per_layer",
 ]
