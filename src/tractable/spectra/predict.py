@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.spectra.audit_layers import LayerAudit
+from tractable.core.checks import quiet
+from tractable.spectra.audit_layers import LayerAudit, squared_slopes
 from tractable.spectra.chain import Chain
+from tractable.spectra.derivative_law import DerivativeLaw, empirical_law, law_of
+from tractable.spectra.law import SpectralLaw
+from tractable.spectra.layered import Factor, LayeredEquation
+from tractable.spectra.master import MasterEquation
 from tractable.spectra.phase import variance_per_layer
 
 if TYPE_CHECKING:
@@ -18,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "layer_ensemble", "predict"]
 
 ORTHOGONAL = 0.05  # deviation from orthogonality that is called orthogonal
+# Different laws up to which a curve is computed: with orthogonal weights it takes far longer.
+MAX_LAWS, MAX_LAWS_ORTHOGONAL = 64, 1
+Q_STEP = 0.05  # relative step of q between laws that are told apart
+V_STEP = 0.1  # the same of v
+MAX_SLOPES = 4000  # observed slopes of a layer that enter a prediction
+Law = Callable[[int], DerivativeLaw]  # by level of refinement
 LEVELS = np.concatenate(
     [np.linspace(0.002, 0.04, 8), np.linspace(0.05, 0.95, 61), np.linspace(0.96, 0.998, 8)]
 )
@@ -92,6 +105,88 @@ def layer_ensemble(layer: LayerAudit) -> str:
     return "other"
 
 
+def _with_curve(
+    prediction: Prediction,
+    hidden: tuple[LayerAudit, ...],
+    ensembles: list[str],
+    laws: list[Law],
+) -> Prediction:
+    """Return the prediction with the quantiles of the spectrum from h^1 on.
+
+    The first factor D^1 stands alone: its weight is a square orthogonal matrix of scale 1, which
+    free products do not see. Layers of about the same law share it, and the mean is then set to
+    the exact one.
+    """
+    factors = []
+    for i, (layer, law) in enumerate(zip(hidden, laws, strict=True)):
+        gaussian = i > 0 and ensembles[i - 1] == "gaussian"
+        n_in = layer.n_out if i == 0 else layer.n_in
+        mean = law(0).moments(1)[0]
+        factors.append(Factor(law, -math.log(mean), gaussian, layer.n_out, n_in))
+    smaller = min(hidden[0].n_out, hidden[-1].n_out) / hidden[-1].n_out
+    n_laws = len({id(law(0)) for law in laws})
+    if n_laws > (MAX_LAWS if set(ensembles) == {"gaussian"} else MAX_LAWS_ORTHOGONAL):
+        return prediction
+    with quiet():  # a left tail below the resolution does not change the quantiles shown
+        try:
+            whole = SpectralLaw(_equation(factors))
+            quantile = whole.quantile(1 - (1 - LEVELS) * smaller)
+            mean = float(whole.moments(1)[0]) / smaller
+        except (ValueError, RuntimeError, FloatingPointError):
+            return prediction
+    return replace(prediction, p=LEVELS, quantile=quantile * (prediction.mean / mean))
+
+
+def _equation(factors: list[Factor]) -> MasterEquation | LayeredEquation:
+    """Return the equation of equal layers where they are, which is quicker, else that of layers."""
+    first = factors[0]
+    equal = all(
+        factor.levels(0) is first.levels(0)
+        and not factor.gaussian
+        and factor.n_in == factor.n_out == first.n_in
+        for factor in factors
+    )
+    if equal:
+        return MasterEquation(first.levels, len(factors), False, first.log_sigma_w2)
+    return LayeredEquation(tuple(factors))
+
+
+def _expected_laws(chain: Chain, qs: list[float]) -> list[Law]:
+    """Return the law of phi'^2 of each layer by mean field; q is rounded, so that laws are few."""
+    laws: list[Law] = []
+    for call, q in zip(chain.hidden, qs, strict=True):
+        assert call.phi is not None
+        rounded = math.exp(round(math.log(q) / Q_STEP) * Q_STEP)
+        laws.append(functools.partial(law_of, call.phi, rounded))
+    return laws
+
+
+def _observed_laws(chain: Chain, hidden: tuple[LayerAudit, ...]) -> list[Law]:
+    """Return the law of the observed phi'^2 of each layer; layers alike in v share theirs."""
+    keys = [(layer.nonlinearity, round(math.log(max(layer.v, 1e-12)) / V_STEP)) for layer in hidden]
+    pooled: dict[tuple[str, int], list[np.ndarray]] = {}
+    for key, call, layer in zip(keys, chain.hidden, hidden, strict=True):
+        assert call.acts is not None
+        assert call.argument is not None
+        slopes = squared_slopes(call.acts, call.argument).numpy()
+        pooled.setdefault(key, []).append(_thinned(slopes) / layer.mu1)
+    shared = {}
+    for key, parts in pooled.items():
+        law = empirical_law(np.concatenate(parts))
+        shared[key] = functools.partial(_same_law, law)
+    return [shared[key] for key in keys]
+
+
+def _same_law(law: DerivativeLaw, level: int) -> DerivativeLaw:
+    return law
+
+
+def _thinned(slopes: np.ndarray) -> np.ndarray:
+    """Return at most a few thousand of the observed slopes, spread over the batch."""
+    flat = slopes.ravel()
+    return flat[:: max(1, flat.size // MAX_SLOPES)]
+
+
 def predict(
     chain: Chain, layers: tuple[LayerAudit, ...]
 ) -> tuple[Prediction | None, Prediction | None, str]:
@@ -105,7 +200,8 @@ def predict(
     stretch = sides[-1] / min(sides[0], sides[-1])
     scale = math.prod(layer.sigma_w**2 for layer in weights) * stretch
 
-    q, slopes, variances = hidden[0].q, [], []
+    q = hidden[0].q
+    qs, slopes, variances = [], [], []
     for i, call in enumerate(chain.hidden):
         assert call.phi is not None
         if i:
@@ -113,6 +209,7 @@ def predict(
             assert before is not None
             q = hidden[i].sigma_w ** 2 * before.second_moment(q) + hidden[i].sigma_b ** 2
         q = max(q, 1e-300)
+        qs.append(q)
         slopes.append(call.phi.mu(1, q))
         variances.append(0.0 if call.phi.is_linear else variance_per_layer(call.phi, q))
     spread = sum(
@@ -135,7 +232,10 @@ def predict(
         sum(layer.v for layer in hidden) + sum(layer.r for layer in weights) if even else math.nan,
     )
     reason = ""
-    if ensemble == "other":
+    if ensemble != "other":
+        expected = _with_curve(expected, hidden, ensembles, _expected_laws(chain, qs))
+        observed = _with_curve(observed, hidden, ensembles, _observed_laws(chain, hidden))
+    else:
         names = [w.name for w, kind in zip(weights, ensembles, strict=True) if kind == "other"]
         reason = (
             f"the weights of {len(names)} layers ({names[0]!r} first) are neither orthogonal nor "

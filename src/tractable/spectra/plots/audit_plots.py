@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable import plot
+from tractable.spectra.plots.learning_plots import plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,8 @@ def plot_measured(
             ax.axvline(found.mean, ls=style, color=shade, lw=1.2, label=f"mean by {name}")
     ax.set_xscale("log")
     ax.set(xlabel=r"eigenvalue $\lambda$ of $J J^T$", ylabel="share at or below", ylim=(0, 1.02))
-    ax.legend(loc="upper left")
+    plain_ticks(ax.xaxis)
+    ax.legend(loc="best")
     if new:
         figure.set_label(
             "Distribution function of the eigenvalues of J J^T: measured (markers, band of two "

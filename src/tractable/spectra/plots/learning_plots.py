@@ -72,7 +72,7 @@ def plot_learning_curves(
         if reached.size:
             ax.plot(step[reached[0]], middle[reached[0]], "o", color=colors[name], ms=5, zorder=4)
     ax.set_xscale("log")
-    _plain_ticks(ax.xaxis)
+    plain_ticks(ax.xaxis)
     ax.set(xlabel="training steps", ylabel="test accuracy", ylim=(0, 1.02))
     if legend:
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -124,7 +124,7 @@ def plot_depth_scaling(
         _bounds(ax, depth[~there], tau[~there], color)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    _plain_ticks(ax.yaxis)
+    plain_ticks(ax.yaxis)
     ax.set(xlabel="depth L (layers)", ylabel="learning time τ (steps)")
     ticks = sorted({float(d) for depths, _, _ in times.values() for d in np.asarray(depths)})
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -175,8 +175,8 @@ def plot_time_against_variance(
     ax.plot([], [], "^", mfc="white", color="#7F7F7F", label="lower bound")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    _plain_ticks(ax.xaxis)
-    _plain_ticks(ax.yaxis)
+    plain_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
     ax.set(
         xlabel=r"predicted relative variance of the eigenvalues of $J J^T$",
         ylabel="learning time τ (steps)",
@@ -200,12 +200,12 @@ def exponent(depth: np.ndarray, time: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
-def _plain_ticks(axis: Axis) -> None:
+def plain_ticks(axis: Axis) -> None:
     """Write plain numbers on a logarithmic axis."""
     from matplotlib.ticker import LogFormatter
 
     axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.4)))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.5)))
 
 
 def _bounds(ax: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
