@@ -139,6 +139,8 @@ class Audit:
                 if (found := getattr(self, name)) is not None
             },
         }
+        for variable in merged.data_vars.values():
+            variable.attrs.setdefault("units", "1")
         return merged.assign_attrs(attrs)
 
     @classmethod

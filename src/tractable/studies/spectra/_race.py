@@ -315,7 +315,7 @@ def seconds_of_one_step(
         channels=channels,
     )
     seconds = (time.perf_counter() - started) / max(int(one.n_steps), 1)
-    spread = depth / layers * n_replicas / few * (width / min(width, 400)) ** 2
+    spread = depth / layers * n_replicas / few * (max(width, 1) / max(min(width, 400), 1)) ** 2
     per_layer = 9 * 64 * channels**2 if channels else width**2
     operations = 6.0 * depth * per_layer * batch_size * n_replicas
     memory = 4.0 * depth * n_replicas * (4 * per_layer + 3 * batch_size * max(width, 64 * channels))

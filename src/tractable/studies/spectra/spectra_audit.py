@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ONE = {"units": "1"}
 WHEN = ("before", "after")
+QUANTITIES = ("mean", "variance", "advice", "share")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,11 @@ class SpectraAudit(Study):
             attrs[when] = json.dumps({key: _scalar(value) for key, value in dataset.attrs.items()})
             names = {name: f"{when}_{name}" for name in [*dataset.variables, *dataset.dims]}
             parts.append(dataset.rename(names).drop_attrs(deep=False))
-            parts.append(_numbers(found, when))
-        return xr.merge(parts, combine_attrs="drop").assign_attrs(attrs)
+        merged = xr.merge(parts, combine_attrs="drop").assign_attrs(attrs)
+        merged = merged.assign_coords(when=list(WHEN), quantity=list(QUANTITIES))
+        for variable in merged.data_vars.values():
+            variable.attrs.setdefault("units", "1")
+        return merged.assign(numbers=_numbers(audits))
 
     def build(self, seed: int) -> tuple[nn.Module, torch.Tensor]:
         """Return the model and its inputs: the user's, or the generated example."""
@@ -149,7 +153,7 @@ class SpectraAudit(Study):
             names = {
                 str(name): str(name).removeprefix(prefix)
                 for name in [*measured.variables, *measured.dims]
-                if str(name).startswith(prefix) and not str(name).startswith(f"{prefix}number_")
+                if str(name).startswith(prefix)
             }
             kept = measured[[name for name in names if name in measured.variables]]
             rename = {k: v for k, v in names.items() if k in kept.variables or k in kept.dims}
@@ -172,11 +176,12 @@ class SpectraAudit(Study):
         return xr.Dataset(variables)
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
+        numbers = measured.numbers
         for when in WHEN:
-            if f"{when}_variance" not in theory or f"{when}_number_variance" not in measured:
+            if f"{when}_variance" not in theory:
                 continue
             expected = float(theory[f"{when}_variance"])
-            found = float(measured[f"{when}_number_variance"])
+            found = float(numbers.sel(when=when, quantity="variance"))
             if not (math.isfinite(expected) and math.isfinite(found)):
                 continue
             yield Check(
@@ -187,10 +192,9 @@ class SpectraAudit(Study):
                 source="sum of the layers' v and r (arXiv:1711.04735); layers of finite width",
             )
         if self.own or not self.signatures:
-            values = [float(measured[name]) for name in measured if "number_share" in str(name)]
             yield Check(
                 "share of the spectrum below its upper quartile",
-                float(np.mean(values)),
+                float(numbers.sel(when="before", quantity="share")),
                 0.75,
                 atol=0.05,
                 source="definition of a quantile",
@@ -198,21 +202,22 @@ class SpectraAudit(Study):
             return
         yield Check(
             "Xavier example: relative variance of J J^T before, over the depth",
-            float(measured.before_number_variance) / self.depth,
+            float(numbers.sel(when="before", quantity="variance")) / self.depth,
             1.0,
             atol=0.35,
             source="Gaussian weights add 1 per layer: arXiv:1711.04735, section 2",
         )
         yield Check(
             "Xavier example: relative variance of J J^T after, over the target",
-            float(measured.after_number_variance) / float(theory.target or math.nan),
+            float(numbers.sel(when="after", quantity="variance"))
+            / float(theory.target or math.nan),
             1.0,
             atol=0.35,
             source="L v(q*) = target: arXiv:1711.04735, section 2",
         )
         yield Check(
             "Xavier example: problems and warnings left after initialization",
-            float(measured.after_number_advice),
+            float(numbers.sel(when="after", quantity="advice")),
             0,
             source="the remedy mends its cause",
         )
@@ -351,21 +356,19 @@ def read_inputs(path: str) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.astype(kind)))
 
 
-def _numbers(found: Audit, when: str) -> xr.Dataset:
-    """Return the numbers that checks read."""
-    import xarray as xr
-
-    spectrum = found.measured
-    upper = float(spectrum.quantile(0.75))
-    serious = sum(item.severity != "note" for item in found.advice)
-    return xr.Dataset(
-        {
-            f"{when}_number_mean": ((), spectrum.mean, ONE),
-            f"{when}_number_variance": ((), spectrum.relative_variance, ONE),
-            f"{when}_number_advice": ((), serious, ONE),
-            f"{when}_number_share": ((), float(spectrum.cdf(upper)), ONE),
-        }
-    )
+def _numbers(audits: dict[str, Audit | None]) -> Any:
+    """Return the numbers that checks read: rows before and after, NaN where there is no audit."""
+    rows = []
+    for when in WHEN:
+        found = audits[when]
+        if found is None:
+            rows.append([math.nan] * len(QUANTITIES))
+            continue
+        spectrum = found.measured
+        serious = sum(item.severity != "note" for item in found.advice)
+        share = float(spectrum.cdf(float(spectrum.quantile(0.75))))
+        rows.append([spectrum.mean, spectrum.relative_variance, float(serious), share])
+    return (("when", "quantity"), np.array(rows), ONE)
 
 
 def _layer_table(found: Audit) -> Table:
