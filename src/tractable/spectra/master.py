@@ -123,11 +123,16 @@ class MasterEquation:
         found = solve_levels(self._solve, t, fixed)
         left = ~found.converged
         if left.any() and not fixed:
-            found.cdf[left] = self._tail(t[left], found.root[left])
+            found.cdf[left], above = self._tail(t[left], found.root[left])
+            thick = (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+            if (again := left & thick).any():  # Newton was caught by a node: start above it
+                more = self._solve(LEVELS - 1, t[again], above[thick[left]], False, COARSE)
+                for name in ("m", "cdf", "root", "converged"):
+                    getattr(found, name)[again] = getattr(more, name)
         return found
 
-    def _tail(self, t: np.ndarray, s: np.ndarray) -> np.ndarray:
-        """Return the CDF where the root is closer to the real axis than the nodes to one another.
+    def _tail(self, t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the CDF, and a point above the root, where the nodes do not resolve it.
 
         C is stationary at the root, so it may be taken a little above it, at a height that the
         nodes resolve: on that line only the real part of the equation is solved.
@@ -144,13 +149,20 @@ class MasterEquation:
                 break
         root = x + 1j * self._height(law, x)
         m, one_plus_m, _ = law.transform(np.exp(root))
-        return self._cdf(law, t, root, m, one_plus_m)
+        return self._cdf(law, t, root, m, one_plus_m), root
 
     def _height(self, law: DerivativeLaw, x: np.ndarray) -> np.ndarray:
         nearest = np.clip(np.searchsorted(law.d, np.exp(x)), 0, law.d.size - 1)
         return np.minimum(2.5 * law.spacing[nearest] * np.exp(-x) + 1e-9, 1.0)
 
-    def _solve(self, level: int, t: np.ndarray, guess: np.ndarray | None, insist: bool) -> Solution:
+    def _solve(
+        self,
+        level: int,
+        t: np.ndarray,
+        guess: np.ndarray | None,
+        insist: bool,
+        limit: float | None = None,
+    ) -> Solution:
         law = self.levels(level)
         roots = rotate(
             functools.partial(self.residual, law),
@@ -167,7 +179,7 @@ class MasterEquation:
             m,
             self._cdf(law, t, roots.s, m, one_plus_m),
             roots.s,
-            roots.converged & law.resolves(y, COARSE if insist else RESOLVED),
+            roots.converged & law.resolves(y, limit or (COARSE if insist else RESOLVED)),
             roots.evaluations,
             roots.residual,
             law.d.size,
