@@ -17,13 +17,23 @@ from tractable.spectra.plots.learning_plots import (
     plot_learning_curves,
     plot_time_against_variance,
 )
+from tractable.spectra.plots.theory_plots import (
+    plot_collapse,
+    plot_density,
+    plot_edges,
+    plot_phase_plane,
+)
 
 __all__ = [
     "plot_audit",
     "plot_blocks",
+    "plot_collapse",
+    "plot_density",
     "plot_depth_scaling",
+    "plot_edges",
     "plot_layers",
     "plot_learning_curves",
     "plot_measured",
+    "plot_phase_plane",
     "plot_time_against_variance",
 ]
