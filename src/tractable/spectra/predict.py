@@ -28,7 +28,7 @@ ORTHOGONAL = 0.05  # deviation from orthogonality that is called orthogonal
 # Different laws up to which a curve is computed: with orthogonal weights it takes far longer.
 MAX_LAWS, MAX_LAWS_ORTHOGONAL = 64, 1
 Q_STEP = 0.05  # relative step of q between laws that are told apart
-V_STEP = 0.1  # the same of v
+V_STEP = 0.3  # the same of v
 MAX_SLOPES = 4000  # observed slopes of a layer that enter a prediction
 Law = Callable[[int], DerivativeLaw]  # by level of refinement
 LEVELS = np.concatenate(
@@ -163,7 +163,7 @@ def _expected_laws(chain: Chain, qs: list[float]) -> list[Law]:
 
 def _observed_laws(chain: Chain, hidden: tuple[LayerAudit, ...]) -> list[Law]:
     """Return the law of the observed phi'^2 of each layer; layers alike in v share theirs."""
-    keys = [(layer.nonlinearity, round(math.log(max(layer.v, 1e-12)) / V_STEP)) for layer in hidden]
+    keys = _alike(hidden)
     pooled: dict[tuple[str, int], list[np.ndarray]] = {}
     for key, call, layer in zip(keys, chain.hidden, hidden, strict=True):
         assert call.acts is not None
@@ -175,6 +175,18 @@ def _observed_laws(chain: Chain, hidden: tuple[LayerAudit, ...]) -> list[Law]:
         law = empirical_law(np.concatenate(parts))
         shared[key] = functools.partial(_same_law, law)
     return [shared[key] for key in keys]
+
+
+def _alike(hidden: tuple[LayerAudit, ...]) -> list[tuple[str, int]]:
+    """Return a key for each layer: equal for one nonlinearity and about the same v."""
+    sizes = [math.log(max(layer.v, 1e-12)) for layer in hidden]
+    group, start = 0, -math.inf
+    groups = [0] * len(hidden)
+    for i in sorted(range(len(hidden)), key=lambda i: sizes[i]):
+        if sizes[i] > start + V_STEP:
+            group, start = group + 1, sizes[i]
+        groups[i] = group
+    return [(layer.nonlinearity, group) for layer, group in zip(hidden, groups, strict=True)]
 
 
 def _same_law(law: DerivativeLaw, level: int) -> DerivativeLaw:

@@ -25,7 +25,7 @@ COLORS = {
     "delta-orthogonal kernels": "#0072B2",
     "Gaussian kernels": "#56B4E9",
 }
-OTHERS = ("#009E73", "#CC79A7", "#000000", "#7F7F7F")
+OTHERS = ("#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "D", "v", "P", "X")
 
 
