@@ -104,7 +104,6 @@ class SpectraDeep(Study):
                 plot_density(spectrum(phi, depth, ensemble, q), draws, ax)
             ax.set_title(name)
         axes.flat[-1].axis("off")
-        figure.tight_layout()
         figure.set_label(
             f"Density of log singular values at depth {depth}, width {self.width}: theory (line) "
             f"and sampled networks (points)."

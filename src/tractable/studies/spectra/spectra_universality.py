@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE = "arXiv:1802.09979, limit of infinite depth; rates derived in the theory page's limit"
 CLASSES = {"hard_tanh": "bernoulli", "shifted_relu(0.5)": "bernoulli", "erf": "smooth",
-           "tanh": "smooth", "smoothed_relu(0.5, 0.5)": "smooth"}  # fmt: skip
+           "tanh": "smooth", "sin": "smooth"}  # fmt: skip
 
 
 @dataclass(frozen=True)
