@@ -27,7 +27,7 @@ __all__ = ["Prediction", "layer_ensemble", "predict"]
 ORTHOGONAL = 0.05  # deviation from orthogonality that is called orthogonal
 # Different laws up to which a curve is computed: with orthogonal weights it takes far longer.
 MAX_LAWS, MAX_LAWS_ORTHOGONAL = 64, 1
-Q_STEP = 0.05  # relative step of q between laws that are told apart
+Q_STEP = 0.2  # relative step of q between laws that are told apart
 V_STEP = 0.3  # the same of v
 MAX_SLOPES = 4000  # observed slopes of a layer that enter a prediction
 Law = Callable[[int], DerivativeLaw]  # by level of refinement
@@ -152,18 +152,20 @@ def _equation(factors: list[Factor]) -> MasterEquation | LayeredEquation:
 
 
 def _expected_laws(chain: Chain, qs: list[float]) -> list[Law]:
-    """Return the law of phi'^2 of each layer by mean field; q is rounded, so that laws are few."""
+    """Return the law of phi'^2 of each layer by mean field; those of about one q share it."""
+    groups = _alike(qs, Q_STEP)
     laws: list[Law] = []
-    for call, q in zip(chain.hidden, qs, strict=True):
+    for call, group in zip(chain.hidden, groups, strict=True):
         assert call.phi is not None
-        rounded = math.exp(round(math.log(q) / Q_STEP) * Q_STEP)
-        laws.append(functools.partial(law_of, call.phi, rounded))
+        members = [q for q, own in zip(qs, groups, strict=True) if own == group]
+        laws.append(functools.partial(law_of, call.phi, float(np.mean(members))))
     return laws
 
 
 def _observed_laws(chain: Chain, hidden: tuple[LayerAudit, ...]) -> list[Law]:
     """Return the law of the observed phi'^2 of each layer; layers alike in v share theirs."""
-    keys = _alike(hidden)
+    groups = _alike([layer.v for layer in hidden], V_STEP)
+    keys = [(layer.nonlinearity, group) for layer, group in zip(hidden, groups, strict=True)]
     pooled: dict[tuple[str, int], list[np.ndarray]] = {}
     for key, call, layer in zip(keys, chain.hidden, hidden, strict=True):
         assert call.acts is not None
@@ -177,16 +179,16 @@ def _observed_laws(chain: Chain, hidden: tuple[LayerAudit, ...]) -> list[Law]:
     return [shared[key] for key in keys]
 
 
-def _alike(hidden: tuple[LayerAudit, ...]) -> list[tuple[str, int]]:
-    """Return a key for each layer: equal for one nonlinearity and about the same v."""
-    sizes = [math.log(max(layer.v, 1e-12)) for layer in hidden]
+def _alike(values: list[float], step: float) -> list[int]:
+    """Return a number for each value: equal for values within a relative step of each other."""
+    sizes = [math.log(max(value, 1e-12)) for value in values]
     group, start = 0, -math.inf
-    groups = [0] * len(hidden)
-    for i in sorted(range(len(hidden)), key=lambda i: sizes[i]):
-        if sizes[i] > start + V_STEP:
+    groups = [0] * len(values)
+    for i in sorted(range(len(values)), key=lambda i: sizes[i]):
+        if sizes[i] > start + step:
             group, start = group + 1, sizes[i]
         groups[i] = group
-    return [(layer.nonlinearity, group) for layer, group in zip(hidden, groups, strict=True)]
+    return groups
 
 
 def _same_law(law: DerivativeLaw, level: int) -> DerivativeLaw:
