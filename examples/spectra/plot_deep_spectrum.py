@@ -2,8 +2,8 @@
 The spectrum of a deep network
 ==============================
 
-Singular values of the Jacobian of a 32-layer network, in theory and in one sampled network. Orthogonal
-tanh networks stay near 1; Gaussian ones cannot.
+Singular values of the Jacobian of a 32-layer network, in theory and in one sampled network.
+Those of orthogonal tanh networks stay near 1; those of Gaussian ones cannot.
 """
 
 from tractable import plot
