@@ -17,4 +17,4 @@ for ax, ensemble in zip(axes, ("orthogonal", "gaussian"), strict=True):
     with plot.style():
         plot_density(law, sampled, ax)
     ax.set_title(f"{ensemble}, KS = {compare(law, sampled).ks:.3f}")
-figure
+figure  # noqa: B018

@@ -50,11 +50,16 @@ def plot_density(
     """Draw the density of log10 s: theory as a line, samples as points, atoms with their mass."""
     figure, ax = plot.axes_of(ax)
     lam = law.grid(600)
+    # Sampled values below 1e-13 of the largest are rounding noise.
+    lam = lam[lam > max(law.quantile(law.cdf(0.0) + 2e-3), 1e-25 * law.s_max**2)]
     scale = np.log(10.0)
-    if len(law.support):
+    if len(law.support) and lam.size:
         plot.theory(ax, 0.5 * np.log10(lam), 2 * scale * law.density(lam, log=True))
     if eigenvalues is not None:
-        low, high = np.log10(lam[0]) / 2 - 0.02, np.log10(law.s_max * 1.1)
+        low, high = (
+            0.5 * np.log10(lam[0] if lam.size else law.s_max**2 / 2),
+            np.log10(law.s_max * 1.1),
+        )
         values = np.asarray(eigenvalues, dtype=float).ravel()
         x = 0.5 * np.log10(np.maximum(values, 1e-300))
         for place, _ in law.atoms:
