@@ -164,7 +164,11 @@ class JacobianSpectrum(SpectralLaw):
     ) -> None:
         self.layers: tuple[Layer, ...] | None = None
         self.phi: Nonlinearity | None = None
-        self.q = self.sigma_w = self.sigma_b = self.chi = self.v = None
+        self.q: Any = None
+        self.sigma_w: Any = None
+        self.sigma_b: Any = None
+        self.chi: Any = None
+        self.v: Any = None
         self.ensemble = ensemble
         if layers is not None:
             if any(value is not None for value in (phi, depth, q, sigma_w, sigma_b)):

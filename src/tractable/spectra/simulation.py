@@ -151,7 +151,7 @@ def simulate(
         if layer == 0:
             random = generator(derive(seed, "draw", draw))
             J = torch.eye(width, dtype=torch.float64, device=device)
-            x = None
+            x: torch.Tensor | None = None
         W = sigma_w * _weights(width, ensemble, random)
         bias = sigma_b * torch.randn(width, generator=random, dtype=torch.float64)
         if x is None or mode == "free":
