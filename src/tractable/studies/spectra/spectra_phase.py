@@ -48,7 +48,7 @@ class SpectraPhase(Study):
     """Points of the plane along each axis."""
     sigma_w_max: Annotated[float, Range(0.5, 10.0)] = 3.0
     """Largest standard deviation of the weights."""
-    width: Annotated[int, Range(10, 5000, log=True)] = 1000
+    width: Annotated[int, Range(10, 5000, log=True)] = 300
     """Units of the network whose variance is followed."""
     n_layers: Annotated[int, Range(2, 1000)] = 60
     """Its layers."""
