@@ -1,7 +1,8 @@
 """Named data sets: where they are, how to get them, and how to read them.
 
-`resolve` says which files a choice stands for without reading them; `load` reads a named corpus
-and `read_table` a user's own file. Nothing here imports torch; NumPy comes with the first reading.
+`resolve` says which files a choice stands for without reading them; `load` reads a named corpus,
+`load_images` a named set of images, and `read_table` a user's own file. Nothing here imports torch;
+NumPy comes with the first reading.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tractable.data.find import (
     files,
     listing,
     load,
+    load_images,
     load_norms,
     locate,
     read_table,
@@ -33,6 +35,7 @@ __all__ = [
     "files",
     "listing",
     "load",
+    "load_images",
     "load_norms",
     "locate",
     "read_table",

@@ -39,9 +39,12 @@ class DataSet:
     remotes : tuple of Remote
         What a download fetches; empty where the source forbids it or needs a form to be filled in.
     reader : str
-        Function of `tractable.data.corpora`; empty where the reader comes with its system.
+        Function of `tractable.data.corpora`; empty where the reader comes with its system, and of
+        images, which `load_images` reads.
     counts : mapping of str to int
-        Texts in each part, checked by the reader.
+        Texts or images in each part, checked by the reader.
+    contents : mapping of str to str
+        MD5 of unpacked files by their bare names, checked by the reader.
     """
 
     name: str
@@ -53,6 +56,7 @@ class DataSet:
     remotes: tuple[Remote, ...] = ()
     reader: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 _SLL = ("amazon_cells_labelled.txt", "imdb_labelled.txt", "yelp_labelled.txt")
@@ -151,6 +155,13 @@ _ALL = (
             Remote(f"https://ossci-datasets.s3.amazonaws.com/mnist/{file}", checksum, file)
             for file, checksum in _MNIST.items()
         ),
+        counts={"train": 60_000, "test": 10_000},
+        contents={
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
     ),
     DataSet(
         "cifar10",
@@ -165,6 +176,7 @@ _ALL = (
                 "cifar-10-binary.tar.gz",
             ),
         ),
+        counts={"train": 50_000, "test": 10_000},
     ),
     DataSet(
         "leuven",

@@ -20,6 +20,7 @@ from tractable.data.catalog import ALIASES, CHOICES, DATA_SETS, DataSet
 
 if TYPE_CHECKING:
     from tractable.data.corpora import TextData
+    from tractable.data.images import ImageData
     from tractable.data.norms import FeatureNorms
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "files",
     "listing",
     "load",
+    "load_images",
     "load_norms",
     "locate",
     "read_table",
@@ -40,6 +42,7 @@ __all__ = [
 log = logging.getLogger("tractable")
 
 MIN_TEXTS = 20
+IMAGES = ("digits", "mnist", "cifar10")
 
 
 class DataNotFound(ValueError):
@@ -163,6 +166,46 @@ def load(name: str, *, download_missing: bool = True) -> TextData:
     if download_missing and _find(data_set) is None and data_set.remotes:
         download(name)
     return reader(files(name), data_set.counts)
+
+
+def load_images(name: str, *, download_missing: bool = True) -> ImageData:
+    """Read labelled images: ``"digits"`` (of scikit-learn), ``"mnist"`` or ``"cifar10"``.
+
+    Parameters
+    ----------
+    name : str
+        Digits need no file; the others are looked for like every named data set.
+    download_missing : bool
+        False raises instead of downloading.
+
+    Returns
+    -------
+    ImageData
+        Images, labels, class names, and the parts ``"train"`` and ``"test"``.
+
+    Raises
+    ------
+    DataNotFound
+        Not at hand, and not to be downloaded.
+    ValueError
+        Unknown name, or files that are cut or of another data set.
+
+    Examples
+    --------
+    >>> load_images("digits").images.shape
+    (1797, 8, 8, 1)
+    """
+    from tractable.core.checks import check_choice
+    from tractable.data import images
+
+    check_choice("name", name, IMAGES)
+    if name == "digits":
+        return images.read_digits()
+    data_set = DATA_SETS[name]
+    if download_missing and _find(data_set) is None:
+        download(name)
+    reader = images.read_mnist if name == "mnist" else images.read_cifar10
+    return reader(files(name), data_set.counts, data_set.contents)
 
 
 def read_table(path: str | Path) -> TextData:
@@ -343,6 +386,8 @@ def _retrieve(data_set: DataSet, folder: Path, silence: float) -> None:
 def _reader(data_set: DataSet) -> Callable[[Sequence[Path], Mapping[str, int]], TextData]:
     if not data_set.reader:
         name = data_set.name
+        if name in IMAGES:
+            raise ValueError(f"{name} is no corpus of texts: tractable.data.load_images reads it")
         raise ValueError(f"{name} is no corpus of texts: tractable.data.files({name!r}) locates it")
     reader: Callable[[Sequence[Path], Mapping[str, int]], TextData] = getattr(
         importlib.import_module("tractable.data.corpora"), data_set.reader

@@ -1,0 +1,259 @@
+"""The master equation of equal layers, in the subordination variable, and its exact integral."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tractable.spectra.derivative_law import LEVELS, RESOLVED, DerivativeLaw
+from tractable.spectra.gaps import Gap, gaps_of
+from tractable.spectra.homotopy import rotate
+from tractable.spectra.series import equal_layers
+
+__all__ = ["Levels", "MasterEquation", "Solution", "solve_levels"]
+
+
+NEGLIGIBLE = 5e-5  # mass in a tail below which the nodes are not refined to the last
+COARSE = 1.0  # distance from the nodes that suffices on the last level: 2e-3 of a node's weight
+
+Levels = Callable[[int], DerivativeLaw]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an equation gives at each t = log lambda."""
+
+    m: np.ndarray
+    """M(lambda) = E[x / (lambda - x)], complex, in the closed lower half plane, shape (n,)."""
+    cdf: np.ndarray
+    """P(eigenvalue <= lambda) by the integrated equation, unclipped, shape (n,)."""
+    root: np.ndarray
+    """The root s, complex, shape (n,)."""
+    converged: np.ndarray
+    """Whether the root was found, with nodes that resolve it, shape (n,)."""
+    evaluations: int
+    """Evaluations of the equation over a batch, all levels together."""
+    residual: float
+    """Largest last step of the roots that were found."""
+    n_nodes: int
+    """Nodes of the finest law in use."""
+
+
+def solve_levels(solve: Callable[..., Solution], t: np.ndarray, fixed: bool) -> Solution:
+    """Solve on ever finer nodes, each level only where the one before does not resolve the root.
+
+    Parameters
+    ----------
+    solve : callable
+        ``solve(level, t, guess, insist)`` solves on the nodes of one level.
+    t : array
+        log lambda, shape (n,).
+    fixed : bool
+        Whether all levels are the same.
+    """
+    last = 0 if fixed else LEVELS - 1
+    found = solve(0, t, None, fixed)
+    for level in range(1, last + 1):
+        left = ~found.converged
+        if level >= last - 1:  # in exponentially thin tails finer nodes would not be seen
+            left &= (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+        if not left.any():
+            break
+        finer = solve(level, t[left], found.root[left], level == last)
+        parts = [getattr(found, name) for name in ("m", "cdf", "root", "converged")]
+        for whole, part in zip(
+            parts, (finer.m, finer.cdf, finer.root, finer.converged), strict=True
+        ):
+            whole[left] = part
+        count = found.evaluations + finer.evaluations
+        worst = max(found.residual, finer.residual)
+        found = Solution(*parts, count, worst, finer.n_nodes)
+    return found
+
+
+@dataclass(frozen=True)
+class MasterEquation:
+    r"""F(s) = log lambda of L equal square layers, eq. (S9), with all branches fixed.
+
+    s = log y, where y is the argument at which the transform M of one layer's d = phi'^2 takes the
+    value m = M(lambda) of the whole network: no transform is ever inverted, and the cost does not
+    depend on the depth.
+    """
+
+    levels: Levels
+    """The law of d by level of refinement."""
+    depth: int
+    gaussian: bool
+    log_sigma_w2: float
+
+    @property
+    def law(self) -> DerivativeLaw:
+        """The law of d on the coarsest level."""
+        return self.levels(0)
+
+    # --- the equation ------------------------------------------------------------------------
+
+    def residual(self, law: DerivativeLaw, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return F(s) and dF/ds, eq. (S9)."""
+        L, g = self.depth, int(self.gaussian)
+        y = np.exp(s)
+        m, one_plus_m, dm = law.transform(y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lm, l1 = np.log(-m) - 1j * np.pi, np.log(one_plus_m)
+            F = L * s + (L - 1) * (lm - l1) + g * L * l1 + L * self.log_sigma_w2
+            slope = L + ((L - 1) / m + g * L) * (dm / one_plus_m) * y
+        return F, slope
+
+    @functools.cached_property
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return log lambda(-r) and log r on the negative axis, both ascending."""
+        log_r = np.concatenate(
+            [np.linspace(-700, -62, 60), np.linspace(-60, 60, 601), np.linspace(62, 700, 60)]
+        )
+        lm, l1 = self.law.negative(log_r)
+        L, g = self.depth, int(self.gaussian)
+        return L * log_r + (L - 1) * (lm - l1) + g * L * l1 + L * self.log_sigma_w2, log_r
+
+    def solve(self, t: np.ndarray) -> Solution:
+        """Return m and the distribution at t = log lambda, for lambda inside the support."""
+        fixed = self.levels(1) is self.law
+        found = solve_levels(self._solve, t, fixed)
+        left = ~found.converged
+        if left.any() and not fixed:
+            found.cdf[left], above = self._tail(t[left], found.root[left])
+            thick = (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+            if (again := left & thick).any():  # Newton was caught by a node: start above it
+                more = self._solve(LEVELS - 1, t[again], above[thick[left]], False, COARSE)
+                for name in ("m", "cdf", "root", "converged"):
+                    getattr(found, name)[again] = getattr(more, name)
+        return found
+
+    def _tail(self, t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the CDF, and a point above the root, where the nodes do not resolve it.
+
+        C is stationary at the root, so it may be taken a little above it, at a height that the
+        nodes resolve: on that line only the real part of the equation is solved.
+        """
+        law = self.levels(LEVELS - 2)
+        x = s.real.copy()
+        for _ in range(12):
+            height = self._height(law, x)
+            F, slope = self.residual(law, x + 1j * height)
+            with np.errstate(all="ignore"):
+                step = np.clip((t - F.real) / np.maximum(slope.real, 1e-3), -0.3, 0.3)
+            x += np.where(np.isfinite(step), step, 0.0)
+            if np.abs(step).max() < 1e-10:
+                break
+        root = x + 1j * self._height(law, x)
+        m, one_plus_m, _ = law.transform(np.exp(root))
+        return self._cdf(law, t, root, m, one_plus_m), root
+
+    def _height(self, law: DerivativeLaw, x: np.ndarray) -> np.ndarray:
+        nearest = np.clip(np.searchsorted(law.d, np.exp(x)), 0, law.d.size - 1)
+        return np.minimum(2.5 * law.spacing[nearest] * np.exp(-x) + 1e-9, 1.0)
+
+    def _solve(
+        self,
+        level: int,
+        t: np.ndarray,
+        guess: np.ndarray | None,
+        insist: bool,
+        limit: float | None = None,
+    ) -> Solution:
+        law = self.levels(level)
+        roots = rotate(
+            functools.partial(self.residual, law),
+            np.interp(t, *self._start),
+            t,
+            lambda s, rest: s - rest / self.depth,
+            noise=1e-15 * self.depth,
+            guess=guess,
+            insist=insist,
+        )
+        y = np.exp(roots.s)
+        m, one_plus_m, _ = law.transform(y)
+        return Solution(
+            m,
+            self._cdf(law, t, roots.s, m, one_plus_m),
+            roots.s,
+            roots.converged & law.resolves(y, limit or (COARSE if insist else RESOLVED)),
+            roots.evaluations,
+            roots.residual,
+            law.d.size,
+        )
+
+    def _cdf(
+        self, law: DerivativeLaw, t: np.ndarray, s: np.ndarray, m: np.ndarray, p: np.ndarray
+    ) -> np.ndarray:
+        """Return 1 - Im C / pi, eq. (S11)."""
+        L, g = self.depth, int(self.gaussian)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lm, l1 = np.log(-m) - 1j * np.pi, np.log(p)
+        integral = (
+            (1 - L * (1 - g)) * (p * l1 - m)
+            + (L - 1) * (m * lm - m)
+            + L * m * self.log_sigma_w2
+            + L * (p * s - law.mean_log(np.exp(s)))
+        )
+        return 1 - (m * t - integral).imag / np.pi
+
+    # --- where there is nothing, and where there are atoms -----------------------------------
+
+    def real_slope(
+        self, law: DerivativeLaw, y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return log lambda, its slope in log y, and where the branch is right, at real y > 0."""
+        L, g = self.depth, int(self.gaussian)
+        m, p, dm = law.real(y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = m / p
+            F = L * np.log(y) + L * self.log_sigma_w2 + (L - 1) * np.log(np.abs(u))
+            F += g * L * np.log(np.abs(p))
+            slope = L + ((L - 1) / m + g * L) * (dm / p) * y
+        allowed = (p > 0) & ((m > 0) | (L == 1)) if self.gaussian else u > 0
+        return F, slope, allowed
+
+    @functools.cached_property
+    def gaps(self) -> list[Gap]:
+        """Open intervals of log lambda without eigenvalues, with the value of the CDF there."""
+        gaps = gaps_of(self, self.law)
+        for level in range(1, LEVELS - 2):
+            before, law = gaps, self.levels(level)
+            if law is self.law:
+                break
+            gaps = gaps_of(self, law)
+            ends = [np.nan_to_num([g.low for g in some]) for some in (before, gaps)]
+            if len(gaps) == len(before) and np.abs(ends[0] - ends[1]).max() < 1e-12:
+                break
+        return gaps
+
+    @property
+    def mass_at_zero(self) -> float:
+        """Share of eigenvalues that are zero."""
+        return self.law.mass_at_zero
+
+    @functools.cached_property
+    def atoms(self) -> list[tuple[float, float]]:
+        """Atoms above zero (log lambda, mass): eq. (S15)."""
+        if self.gaussian:
+            return []
+        L = self.depth
+        masses = [(value, 1 - L * (1 - mass)) for value, mass in self.law.atoms if value > 0]
+        return [
+            (L * (self.log_sigma_w2 + float(np.log(value))), mass)
+            for value, mass in masses
+            if mass > 1e-14
+        ]
+
+    @functools.cached_property
+    def t_min(self) -> float:
+        """The smallest log lambda for which 1 / y^4 is finite in floating point."""
+        return float(np.interp(-160.0, self._start[1], self._start[0]))
+
+    def moments(self, n: int) -> np.ndarray:
+        """Return m_1..m_n by Lagrange inversion."""
+        sigma_w2 = np.exp(self.log_sigma_w2)
+        return equal_layers(self.law.moments(n), sigma_w2, self.depth, self.gaussian)
