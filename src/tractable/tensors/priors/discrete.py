@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import softplus
 
 from tractable.core.checks import check_finite, check_range
 from tractable.tensors.priors.protocol import check_rank, row_wise, scalar_parts
@@ -174,7 +174,7 @@ class Bernoulli:
         """Return log Z (T11), shape (..., N)."""
         if u.shape[-1] > 1:
             return atom_log_weights(*self.atoms(u.shape[-1]), A, u)[0].logsumexp(-1)
-        return np.log1p(-self.p) - logsigmoid(-self._logit(A, u))
+        return np.log1p(-self.p) + softplus(self._logit(A, u), threshold=50)
 
     def mean_cov(self, A: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return q and q (1 - q), q the posterior probability of a 1."""

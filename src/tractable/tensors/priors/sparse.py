@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus
 
 from tractable.core.checks import check_finite, check_range
 from tractable.tensors.priors.gaussian import Gaussian
@@ -61,7 +61,7 @@ class GaussBernoulli:
         if u.shape[-1] > 1:
             return self._patterns(A, u)[0].logsumexp(-1)
         logit, _, _ = self._slab(A, u)
-        return np.log1p(-self.p) - logsigmoid(-logit)
+        return np.log1p(-self.p) + softplus(logit, threshold=50)
 
     def mean_cov(self, A: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and covariance of the mixture."""
