@@ -157,9 +157,11 @@ class FixedPointCurve:
         Where the branch does not reach a noise level, its nearer end is returned.
         """
         target = np.log(np.atleast_1d(np.asarray(noise, float)))
-        inside = self.t[(self.t > low) & (self.t < high)]
-        s = np.log(np.concatenate([[max(low, self.t[0])], inside, [min(high, self.t[-1])]]))
-        log_noise = np.log(self.at(np.exp(s))[1])
+        inside = (self.t > low) & (self.t < high)
+        ends = np.array([max(low, self.t[0]), min(high, self.t[-1])])
+        s = np.log(np.concatenate([ends[:1], self.t[inside], ends[1:]]))
+        at_ends = self.at(ends)[1]
+        log_noise = np.log(np.concatenate([at_ends[:1], self.noise[inside], at_ends[1:]]))
         rising = log_noise[-1] > log_noise[0]
         order = slice(None) if rising else slice(None, None, -1)
         guess = np.interp(target, log_noise[order], s[order])
@@ -175,9 +177,10 @@ class FixedPointCurve:
                 step = guess - error / slope
             bad = ~((step >= left) & (step <= right))
             step = np.where(bad, (left + right) / 2, step)
-            if np.abs(step - guess).max() < 1e-14:
-                break
+            done = np.abs(step - guess).max() < 1e-11  # the next step is below rounding
             guess = step
+            if done:
+                break
         return np.exp(guess)
 
 

@@ -116,8 +116,10 @@ def thresholds(shape: Sequence[float], priors: Prior | str | Sequence[Prior | st
     Notes
     -----
     Where the curve turns more than twice, ``alg`` is its lowest minimum, ``dyn`` its highest
-    maximum, and ``turning`` has all. A prior with two zero-mean modes is found from a random or a
-    spectral start: its own mean is a fixed point at every noise.
+    maximum, and ``turning`` has all. With two zero-mean modes the priors' means are a fixed point
+    at every noise; a random or spectral start leaves it below `two_zero_mean_threshold`. Where the
+    other means are middling, a weak estimate sets in there, and ``alg``, ``it`` and ``dyn`` are
+    those of the jump to a strong one.
 
     References
     ----------
@@ -151,8 +153,12 @@ def thresholds_of(curve: FixedPointCurve) -> Thresholds:
         if not len(turns):
             return Thresholds(start, start, start, "continuous", *rest)
         dyn = float(noise.max())
-        alg = min(start, float(noise.min()) if len(turns) > 1 else start)
-        it = _equal_entropy(curve, 0.0, float(turns[-1]), start, dyn)
+        if len(turns) == 1:
+            it = _equal_entropy(curve, 0.0, float(turns[-1]), start, dyn)
+            return Thresholds(start, it, dyn, "first-order", *rest)
+        # A weak estimate sets in continuously at ``start``, and a strong one follows by a jump.
+        alg = float(noise.min())
+        it = _equal_entropy(curve, float(turns[0]), float(turns[-1]), alg, dyn)
         return Thresholds(alg, it, dyn, "first-order", *rest)
     alg, dyn = float(noise.min()), float(noise.max())
     it = _equal_entropy(curve, float(turns[0]), float(turns[-1]), alg, dyn)
