@@ -17,7 +17,7 @@ from tractable.tensors.amp_result import AMPResult, assemble
 from tractable.tensors.beliefs import Beliefs, hadamard
 from tractable.tensors.learning import FLOOR, Learner
 from tractable.tensors.observations import Observations, check_noise_by, observe
-from tractable.tensors.priors import Exponential, Prior, TruncatedGaussian, as_priors
+from tractable.tensors.priors import Exponential, Gaussian, Prior, TruncatedGaussian, as_priors
 from tractable.tensors.starts import starting_means, suited_start
 from tractable.tensors.watch import Watch
 
@@ -153,11 +153,22 @@ def amp(
         start, data, chosen, rank, n_starts,
         seed=seed, init_scale=init_scale, Y=Y, noise=level.mean,
     )  # fmt: skip
+    own = [[prior] * n_starts for prior in chosen]
+    if init is None and start == "spectral" and learned:
+        # The spectra miss a weak signal whose factors have a mean: one more start looks for that.
+        hoped = [positive_mean(prior, rank) for prior in chosen]
+        more = starting_means(
+            "prior", data, hoped, rank, 1,
+            seed=seed, init_scale=init_scale, Y=Y, noise=level.mean,
+        )  # fmt: skip
+        means = [torch.cat(pair) for pair in zip(means, more, strict=True)]
+        own = [[*priors, prior] for priors, prior in zip(own, hoped, strict=True)]
+        n_starts += 1
     if not isinstance(start, str) and units == "auto":
         means = _normalized(means, chosen)
     beliefs = Beliefs(
         data,
-        [[prior] * n_starts for prior in chosen],
+        own,
         means,
         torch.full((n_starts,), level.mean, dtype=torch.float64),
         torch.ones(n_starts, dtype=torch.float64),
@@ -191,6 +202,7 @@ def _iterate(
         for sweep in track(range(max_iter), "message passing", show=progress):
             beliefs.sweep()
             learner.update(beliefs, sweep)
+            beliefs.measure_change()
             record = watch.observe(sweep)
             if callback is not None and callback(record) is True:
                 return "stopped"
@@ -275,6 +287,14 @@ def _product_form(prior: Prior) -> Prior:
     if isinstance(prior, TruncatedGaussian | Exponential):
         return replace(prior, factorized=True)
     return prior
+
+
+def positive_mean(prior: Prior, rank: int) -> Prior:
+    """Return a Gaussian of the same second moment with a mean of half its root; else the prior."""
+    if not isinstance(prior, Gaussian):
+        return prior
+    size = prior.moments(rank)[1].diagonal().sqrt().numpy()
+    return Gaussian(size / 2, 0.75 * size**2)
 
 
 def _factorized(priors: Sequence[Prior]) -> bool:

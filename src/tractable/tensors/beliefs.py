@@ -63,6 +63,7 @@ class Beliefs:
         self.damping = torch.zeros(n_starts, dtype=torch.float64)
         self.change = torch.full((n_starts,), torch.inf, dtype=torch.float64)
         self.step = [torch.zeros_like(x) for x in self.mean]
+        self.before = self.mean
         self.contraction = torch.zeros(n_starts, dtype=torch.float64)
         self.slice_contraction = torch.zeros(n_starts, 1, dtype=torch.float64)
         self.ones = MaskWeights.of_ones(self.data.shape)
@@ -86,7 +87,7 @@ class Beliefs:
         """Update every mode once: two passes over the tensor."""
         engine, new = self.data.engine, list(self.mean)
         sequential = self.schedule == "sequential"
-        self.change = torch.zeros_like(self.noise)
+        self.before = self.mean
         for mode in range(self.order):
             if mode in (0, engine.n_left):
                 partial = engine.partial(int(mode > 0), self._columns())
@@ -96,6 +97,13 @@ class Beliefs:
                 self.mean = list(self.mean)
                 self.mean[mode] = new[mode]
         self.mean = new
+
+    def measure_change(self) -> None:
+        """Set the steps of all means since the last sweep, and their largest relative size."""
+        self.step = [x - y for x, y in zip(self.mean, self.before, strict=True)]
+        size = torch.stack([x.flatten(1).norm(dim=1) for x in self.step])
+        norm = torch.stack([x.flatten(1).norm(dim=1) for x in self.before])
+        self.change = (size / norm.clamp_min(1e-300)).amax(0)
 
     def _columns(self) -> list[Tensor]:
         """Return the factors with all starts side by side, (N_a, S r), divided by slice noise."""
@@ -133,10 +141,6 @@ class Beliefs:
             )
         self.used[mode] = list(self.mean)
         self.cov[mode] = cov
-        step = mean - old
-        norm = old.flatten(1).norm(dim=1).clamp_min(1e-300)
-        self.change = torch.maximum(self.change, step.flatten(1).norm(dim=1) / norm)
-        self.step[mode] = step
         if mode == self.data.noise_mode and self.relative is not None:
             by_row = (mean * projected).sum(-1) * self.relative
             self.slice_contraction = root * by_row / self.scale[:, None]

@@ -90,13 +90,15 @@ class DenseContractions:
     ----------
     tensor : torch.Tensor
         C-contiguous, float32 or float64, at least two modes.
+    n_left : int, optional
+        Modes of the left half; by default those that `halves` chooses.
     """
 
-    def __init__(self, tensor: torch.Tensor) -> None:
+    def __init__(self, tensor: torch.Tensor, n_left: int | None = None) -> None:
         import torch
 
         self.shape = tuple(int(n) for n in tensor.shape)
-        self.n_left = halves(self.shape)
+        self.n_left = halves(self.shape) if n_left is None else n_left
         self.tensor = tensor
         rows = int(np.prod(self.shape[: self.n_left]))
         self.matrix = tensor.view(rows, -1)

@@ -147,8 +147,8 @@ def component_size(beliefs: Beliefs, mode: int) -> Tensor:
 def rescale(beliefs: Beliefs, mode: int, factor: Tensor) -> None:
     """Multiply the components of a mode by ``factor`` (S, r), also where they are remembered."""
     by_row = factor[:, None, :]
+    beliefs.mean = list(beliefs.mean)
     beliefs.mean[mode] = beliefs.mean[mode] * by_row
-    beliefs.step[mode] = beliefs.step[mode] * by_row
     beliefs.cov[mode] = beliefs.cov[mode] * (factor[:, None, :, None] * factor[:, None, None, :])
     for used in beliefs.used:
         if used is not None:
