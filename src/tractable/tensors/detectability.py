@@ -1,4 +1,4 @@
-"""Is there anything to find in an array, at which rank, and how far from the edge is it?"""
+"""Whether there is anything to find in an array, at which rank, how far from the edge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Component:
     phase: str
     """``easy``, ``hard`` or ``impossible``."""
     margin: float
-    """log(delta_alg / Delta): above 0 message passing finds it from its prior; inf: no threshold."""
+    """log(delta_alg / Delta): above 0 message passing finds it. inf: there is no threshold."""
     cosine: tuple[float, ...]
     """Expected cosine of each mode's factor with the truth, by state evolution."""
     als: bool

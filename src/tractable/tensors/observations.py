@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Observations:
         """Number of modes p."""
         return len(self.shape)
 
-    @property
+    @functools.cached_property
     def n_geo(self) -> float:
         """Geometric mean N of the sizes."""
         return float(np.exp(np.mean(np.log(self.shape))))

@@ -74,7 +74,7 @@ def speckled_mask(shape: Sequence[int], share: float, seed: int = 0) -> np.ndarr
 
     Examples
     --------
-    >>> round(1 - speckled_mask((20, 20, 20), 0.05).mean(), 2)
+    >>> round(float(1 - speckled_mask((20, 20, 20), 0.05).mean()), 2)
     0.05
     """
     check_range("share", share, 0, 1, open_low=True, open_high=True)
@@ -114,7 +114,7 @@ def rank_scan(
     --------
     >>> from tractable.tensors import SpikedTensor
     >>> Y = SpikedTensor((40, 40, 40), 2, "gaussian(0.5)", noise=0.01).sample(0).Y
-    >>> rank_scan(Y, (1, 2, 3), progress=False).best
+    >>> rank_scan(Y, (1, 2), n_starts=1, progress=False).best
     2
     """
     if not len(ranks):
