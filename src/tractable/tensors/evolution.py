@@ -64,7 +64,7 @@ class SEResult:
 
     @property
     def beta(self) -> float:
-        """Signal strength in units of unit vectors and noise of variance 1 / sum N_a, (T2)."""
+        """Signal strength in units of unit vectors and noise of variance 1 / sum N_a, (T28)."""
         return float(np.sqrt(_total(self.second_moment) / (self.noise * self.aspect.sum())))
 
     @property

@@ -24,7 +24,7 @@ FLOOR = 1e-10  # of the mean square of the data: a noise variance below it is ro
 
 @dataclass(frozen=True)
 class Learner:
-    """Which parameters are learned, once after every sweep (T12), (T13).
+    """Which parameters are learned, once after every sweep (T14), (T15).
 
     Parameters
     ----------

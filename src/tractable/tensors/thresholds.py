@@ -278,7 +278,7 @@ def signal_strength(
     snr_entry: float | None = None,
     beta: float | None = None,
 ) -> Strength:
-    r"""Convert one measure of signal strength at rank 1 into all three, (T2).
+    r"""Convert one measure of signal strength at rank 1 into all three, (T28).
 
     .. math:: \mathrm{snr} = \frac{\prod_a \rho_a}{\Delta N^{p-1}}, \qquad
               \beta^2 = \frac{\prod_a \rho_a}{\Delta \sum_a n_a}
