@@ -42,6 +42,7 @@ def amp(
     n_starts: int = 1,
     learn_priors: bool | None = None,
     onsager: bool = True,
+    row_wise: bool = True,
     max_iter: int = 200,
     tol: float = 1e-6,
     dtype: torch.dtype | None = None,
@@ -95,6 +96,9 @@ def amp(
         Learn the parameters of the priors. None: of the priors given by name.
     onsager : bool
         False leaves out the Onsager term: wrong, and there to show it.
+    row_wise : bool
+        False takes missing entries for a random sample even where they are structured (whole
+        trials of some neurons); less exact, and there to show it.
     max_iter, tol : int, float
         Sweeps at most; relative change of all means at which it has converged. In float32 it is
         at least 1e-5, the rounding of a pass over ``Y``.
@@ -146,6 +150,8 @@ def amp(
     check_range("init_scale", init_scale, 0)
     noise_mode = check_noise_by(noise_by, np.ndim(Y) if not hasattr(Y, "ndim") else Y.ndim)
     data = observe(Y, rank, mask=mask, noise_mode=noise_mode, dtype=dtype, device=device)
+    if not row_wise:
+        data = replace(data, weights=None)
     chosen, learned = _priors(priors, data.order, rank, learn_priors)
     level = Noise.of(noise, data, units)
     start = init if init is not None else suited_start(chosen, rank)

@@ -72,7 +72,6 @@ def plot_against_noise(
     axes.legend(fontsize="small")
     if ax is None:
         figure.set_label(f"{quantity[:1].upper()}{quantity[1:]} of several methods over the noise.")
-        figure.tight_layout()
     return figure
 
 
@@ -121,7 +120,6 @@ def plot_calibration(
     axes.legend(fontsize="small")
     if ax is None:
         figure.set_label(f"The {quantity} that a fit predicts of itself against the true one.")
-        figure.tight_layout()
     return figure
 
 
@@ -166,5 +164,4 @@ def plot_rank_scan(
             "Prediction of held-out entries and similarity of restarts (factor match score) over "
             "the rank."
         )
-        figure.tight_layout()
     return figure

@@ -96,8 +96,6 @@ def plot_factors(
         sorted_note = " (sorted by component 1)" if a == 0 and rows is not None else ""
         axes[-1, a].set_xlabel(labels[a] + sorted_note)
     figure = figure or axes[0, 0].get_figure()
-    if not figure.get_constrained_layout():
-        figure.tight_layout()
     return figure
 
 
