@@ -66,12 +66,19 @@ class TensorsZeroMean(Study):
         one = [{**base, "priors": ONE, "noise": self.noise, "seed": s} for s in seeds]
         # A spectral start leaves the priors' means; half and twice the threshold.
         two = [
-            {**base, "priors": TWO, "noise": factor * self.critical, "seed": s, "start": "spectral"}
+            {
+                **base,
+                "priors": TWO,
+                "noise": factor * self.critical,
+                "seed": s,
+                "start": "spectral",
+                "max_iter": 80,
+            }
             for factor in (0.5, 2.0)
             for s in seeds
         ]
         three = [
-            {**base, "priors": THREE, "noise": n, "seed": s, "init_scale": 0.05, "max_iter": 60}
+            {**base, "priors": THREE, "noise": n, "seed": s, "init_scale": 0.05, "max_iter": 40}
             for n in self.noises
             for s in seeds
         ]
