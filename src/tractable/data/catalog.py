@@ -183,7 +183,7 @@ _ALL = (
     DataSet(
         "neural",
         "Rat motor cortex: spike counts of 30 neurons in 100 bins of 20 ms and 1,266 trials",
-        "Olveczky laboratory (Harvard), as in Williams et al. 2020, doi:10.1016/j.neuron.2019.10.020",
+        "rat motor cortex spike times, motor_ctx_data.npz",
         "no license stated; cite the paper",
         (("rat_motor_tensor_20ms_u8.npz",),),
     ),

@@ -97,7 +97,7 @@ def specialized(size: int, rank: int, mean: float, noise: float, seed: int) -> x
     settings = {"priors": Gaussian(mean), "noise": noise, "units": "model", "seed": seed}
     fit = fitted(sample.Y, rank, init="prior", **settings)
     # Rounding grows where the symmetric state is unstable, so this is seen in its first sweeps.
-    symmetric = fitted(sample.Y, rank, init="prior", init_scale=0.0, max_iter=8, **settings)
+    symmetric = fitted(sample.Y, rank, init="prior", init_scale=0.0, max_iter=3, **settings)
     gap = max(float(np.ptp(x, axis=1).max()) for x in symmetric.factors)
     order, _ = permutation_align(sample.factors, fit)
     M = np.mean(

@@ -1,4 +1,4 @@
-"""A tensor of one's own: is there structure, of which rank, and what are its components?"""
+"""A tensor of one's own: whether there is structure, of which rank, and its components."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class TensorsFit(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         yield str(measured.attrs["verdict"])
         if np.isfinite(measured.held_out_error).any():
-            best = int(measured.tried[int(measured.held_out_error.argmin())])
+            best = int(measured.tried[int(np.argmin(measured.held_out_error.values))])
             yield f"Held-out entries are predicted best at rank {best} of those tried."
         if "cosine" in measured:
             phases = str(measured.attrs["phases"]).split("\n")
@@ -183,7 +183,7 @@ class TensorsFit(Study):
         ax.set(xlabel="singular value of the unfolding, by size", ylabel="value over noise edge")
         ax.legend(fontsize="small")
         figure.set_label(
-            "Scree of every unfolding: singular values over the largest that noise alone would have."
+            "Scree of every unfolding: singular values over the largest that noise alone has."
         )
         found["scree"] = figure
         return found

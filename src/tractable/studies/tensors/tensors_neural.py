@@ -146,7 +146,7 @@ class TensorsNeural(Study):
 
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         errors = measured.held_out_error
-        best = str(errors.algorithm.values[int(errors.argmin())])
+        best = str(errors.algorithm.values[int(np.argmin(errors.values))])
         yield (
             f"Held-out entries are predicted best by {best}: its squared error is "
             f"{float(errors.min()):.4f} of that of each neuron's mean time course, at rank "

@@ -111,7 +111,8 @@ class TensorsRank(Study):
             for name, label in (("own_overlap", "its own"), ("other_overlap", "the other")):
                 value = float(found[name].mean()) if found.sizes["draw"] else np.nan
                 yield Check(f"rank {rank}: overlap of a component with {label}", value,
-                            float(said[name]), atol=0.1, source="state evolution, (T16)")  # fmt: skip
+                            float(said[name]), atol=0.1,
+                            source="state evolution, (T16)")  # fmt: skip
 
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         for rank in self.ranks:
@@ -119,8 +120,8 @@ class TensorsRank(Study):
             yield (
                 f"Rank {rank}: {int((here.score > SPECIAL).sum())} of {self.n_seeds} draws "
                 f"are decomposed into their components (factor match score above {SPECIAL:g}, a "
-                f"product of cosines), in {float(here.n_sweeps.mean()):.0f} sweeps on average. From "
-                "the exactly symmetric start the components never part."
+                f"product of cosines), in {float(here.n_sweeps.mean()):.0f} sweeps on average. "
+                "From the exactly symmetric start the components never part."
             )
         rows = [
             (int(rank), *(round(float(v), 3) for v in measured.score.sel(components=rank)))
