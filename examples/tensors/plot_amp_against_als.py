@@ -45,4 +45,4 @@ plt.style.use(plot.STYLE)
 figure = plot_against_noise(
     noises, errors, theory_noise=fine, theory=theory, quantity="relative squared error"
 )
-figure
+plt.show()

@@ -28,4 +28,4 @@ print(fit.status, f"noise variance {fit.noise_variance:.3f}")
 
 plt.style.use(plot.STYLE)
 figure = plot_factors(fit.factors, fit.std, coordinates=[None, t, None])
-figure
+plt.show()

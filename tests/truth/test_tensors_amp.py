@@ -1,6 +1,6 @@
 """Message passing on drawn tensors: against state evolution, spectra, and itself.
 
-Kinds of witness: simulation with known truth, a second algorithm (SVD, a dense einsum, numpy), limits.
+Kinds of witness: simulation with known truth, a second algorithm (SVD, dense einsum), limits.
 """
 
 from __future__ import annotations
