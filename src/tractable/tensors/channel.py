@@ -177,8 +177,7 @@ def scalar_channel(prior: Prior, A: Array) -> tuple[Array, Array, Array]:
         prior = Discrete(x[keep].numpy(), p[keep].numpy())
     out = np.empty((3, len(A)))
     for rows in _similar(A):
-        v, weight, log_z, f, cov = _whitened(prior, A[rows])
-        del v
+        _, weight, log_z, f, cov = _whitened(prior, A[rows])
         out[0, rows] = (weight * f**2).sum(1)
         out[1, rows] = (weight * cov**2).sum(1)
         out[2, rows] = (weight * log_z).sum(1)
@@ -272,7 +271,7 @@ def _square(name: str, A: Array) -> Array:
 def _common_numbers(prior: Prior, rank: int, n_samples: int) -> tuple[Array, Array]:
     if n_samples < 100:
         raise ValueError(f"n_samples must be >= 100, got {n_samples}")
-    return _drawn(prior, rank, n_samples)
+    return _drawn(prior, rank, n_samples)  # type: ignore[arg-type]  # frozen priors hash
 
 
 @functools.lru_cache(maxsize=16)

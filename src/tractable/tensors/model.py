@@ -106,7 +106,7 @@ class SpikedTensor:
         random = generator(seed)
         factors = tuple(
             prior.sample(size, self.rank, generator=random, matched=moment_matched)
-            for size, prior in zip(self.shape, self.priors, strict=True)  # type: ignore[arg-type]  # made priors at the start
+            for size, prior in zip(self.shape, as_priors(self.priors, len(self.shape)), strict=True)
         )
         W = signal(factors).to(dtype)
         noise = torch.randn(self.shape, generator=random, dtype=dtype)

@@ -225,7 +225,9 @@ def _onset(curve: FixedPointCurve) -> float:
         return np.inf
     if curve.n_zero_mean > 2:
         return 0.0
-    return two_zero_mean_threshold(curve.aspect, [channel.prior for channel in curve.channels])
+    return two_zero_mean_threshold(
+        tuple(curve.aspect), [channel.prior for channel in curve.channels]
+    )
 
 
 def _noise_range(

@@ -149,7 +149,7 @@ def thresholds_of(curve: FixedPointCurve) -> Thresholds:
         it = _equal_entropy(curve, 0.0, float(turns[-1]), 0.0, float(noise[-1]))
         return Thresholds(0.0, it, float(noise.max()), "never-easy", *rest)
     if zeros == 2:
-        start = two_zero_mean_threshold(curve.aspect, [c.prior for c in curve.channels])
+        start = two_zero_mean_threshold(tuple(curve.aspect), [c.prior for c in curve.channels])
         if not len(turns):
             return Thresholds(start, start, start, "continuous", *rest)
         dyn = float(noise.max())

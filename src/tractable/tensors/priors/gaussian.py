@@ -60,7 +60,7 @@ class Gaussian:
                 raise ValueError(f"cov must have shape (r, r), got {cov.shape}")
             if not np.allclose(cov, cov.T) or np.linalg.eigvalsh(cov).min() < -1e-12:
                 raise ValueError("cov must be symmetric and positive semi-definite")
-        sizes = {np.shape(v)[0] for v in (self.mean, self.var, self.cov) if np.ndim(v) > 0}
+        sizes = self._lengths()
         if len(sizes) > 1:
             raise ValueError(f"mean, var and cov must agree in length, got {sorted(sizes)}")
 
@@ -71,8 +71,11 @@ class Gaussian:
     @property
     def rank(self) -> int | None:
         """Components r where a parameter is a vector or a matrix, else None."""
-        given = [v for v in (self.mean, self.var, self.cov) if np.ndim(v) > 0]
-        return np.shape(given[0])[0] if given else None
+        return next(iter(self._lengths()), None)
+
+    def _lengths(self) -> set[int]:
+        given = [np.asarray(v, float) for v in (self.mean, self.var, self.cov) if v is not None]
+        return {len(v) for v in given if v.ndim > 0}
 
     def parameters(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean (r,) and the covariance (r, r)."""
@@ -125,12 +128,12 @@ class Gaussian:
 
     def refit(self, first: torch.Tensor, second: torch.Tensor) -> Gaussian:
         """Return the Gaussian of these moments: diagonal where this one is, else full."""
-        first, second = (np.asarray(torch.as_tensor(v).cpu(), float) for v in (first, second))
-        cov = second - np.outer(first, first)
+        mean, square = (np.asarray(torch.as_tensor(v).cpu(), float) for v in (first, second))
+        cov = square - np.outer(mean, mean)
         if self.cov is None:
-            return Gaussian(first, np.clip(np.diag(cov), 1e-12, None))
+            return Gaussian(mean, np.clip(np.diag(cov), 1e-12, None))
         values, vectors = np.linalg.eigh((cov + cov.T) / 2)
-        return Gaussian(first, cov=(vectors * np.clip(values, 1e-12, None)) @ vectors.T)
+        return Gaussian(mean, cov=(vectors * np.clip(values, 1e-12, None)) @ vectors.T)
 
 
 def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
