@@ -30,7 +30,7 @@ class TensorsRank(Study):
         arxiv="1810.10065",
     )
     presets: ClassVar = {
-        "smoke": {"size": 40, "ranks": (2,), "n_seeds": 2, "noise": 0.1, "signatures": False},
+        "smoke": {"size": 40, "ranks": (2,), "n_seeds": 2, "signatures": False},
         "paper": {"size": 300, "ranks": (2, 3, 4, 5), "n_seeds": 5},
     }
 
