@@ -4,8 +4,8 @@ Easy, hard, impossible
 
 At which noise can a rank-one signal be found in a cube of order 3? All fixed points of state
 evolution lie on one explicit curve, equation (T22) of the theory page, and its turning points are
-the boundaries of the phases. The prior mean :math:`\mu` decides how wide the hard phase is, in which
-a better estimate exists than the one that message passing finds.
+the boundaries of the phases. The prior mean :math:`\mu` decides how wide the hard phase is, in
+which a better estimate exists than the one that message passing finds.
 """
 
 import matplotlib.pyplot as plt
@@ -40,5 +40,4 @@ plot_phase_map(
     dyn=diagram.dyn[0],
     ax=axes[1],
 )
-figure.tight_layout()
 plt.show()

@@ -27,6 +27,7 @@ for seed in range(N_DRAWS):
     overlaps = [theory.M[0, :, 0, 0]]
 
     def follow(state, truth=truth, overlaps=overlaps):
+        """Keep the overlaps of a sweep."""
         estimate = [x[0, :, 0] for x in state["factors"]]
         pairs = zip(estimate, truth, strict=True)
         overlaps.append(np.array([float(f @ x) / len(x) for f, x in pairs]))
