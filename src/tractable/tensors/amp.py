@@ -238,7 +238,7 @@ class Noise:
             check_choice("noise", noise, ("estimate",))
             if by_mode is None:
                 return cls(power, None, True)
-            by_slice = data.slice_squares / data.slice_counts  # type: ignore[operator]  # given with noise_mode
+            by_slice = data.slice_squares / data.slice_counts  # type: ignore[operator,arg-type]  # given with noise_mode
             by_slice = by_slice.clamp_min(FLOOR * power)
             return cls(power, (by_slice / power)[None], True)
         values = torch.as_tensor(np.asarray(noise), dtype=torch.float64)

@@ -184,8 +184,8 @@ class AMPResult:
         if self.noise_slices is not None:
             variables["noise_slices"] = ("slice", self.noise_slices, one)
         for name, values in self.history.items():
-            dims = ("sweep", "mode", "component", "component_")[: values.ndim]
-            variables[f"history_{name}"] = (dims, values, one)
+            axes = ("sweep", "mode", "component", "component_")[: values.ndim]
+            variables[f"history_{name}"] = (axes, values, one)
         scalars = {
             name: getattr(self, name)
             for name in (
@@ -237,7 +237,7 @@ class AMPResult:
             factorized=bool(attrs["factorized"]),
             shape=tuple(json.loads(attrs["shape"])),
             priors=[prior_from_text(text) for text in json.loads(attrs["priors"])],
-            **numbers,
+            **numbers,  # type: ignore[arg-type]  # floats, by name
             **counts,
         )
 

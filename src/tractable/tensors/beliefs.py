@@ -236,9 +236,10 @@ class Beliefs:
             V = [self.cov[b].sum(1) / n for b in range(p)]
             known = hadamard(G).sum((1, 2))
             whole = hadamard([g + v for g, v in zip(G, V, strict=True)]).sum((1, 2))
-            first = sum(hadamard([*G[:b], V[b], *G[b + 1 :]]).sum((1, 2)) for b in range(p))
+            parts = [hadamard([*G[:b], V[b], *G[b + 1 :]]).sum((1, 2)) for b in range(p)]
+            first = torch.stack(parts).sum(0)
             strength = n * self.data.fraction
-            return strength * known, strength * whole, strength * first  # type: ignore[operator]  # a sum of tensors
+            return strength * known, strength * whole, strength * first
         mean = [outer_columns(x, x) for x in self.mean]
         second = [m + c.flatten(2) for m, c in zip(mean, self.cov, strict=True)]
         seen = self._contract(p - 1, mean).flatten(2)

@@ -186,7 +186,7 @@ def observe_chunks(
     if is_structured(by_mode, shape):
         counting = ChunkedContractions(Y, dtype, mask, count=True)
         weights = MaskWeights(shape, tuple(range(order)), counting)
-    own = (None, None)
+    own: tuple[Tensor | None, Tensor | None] = (None, None)
     if noise_mode is not None:
         own = (torch.from_numpy(squares[noise_mode]), by_mode[noise_mode])
     n_observed, total = int(counts[0].sum()), float(squares[0].sum())

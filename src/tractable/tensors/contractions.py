@@ -103,7 +103,6 @@ class DenseContractions:
         rows = int(np.prod(self.shape[: self.n_left]))
         self.matrix = tensor.view(rows, -1)
         self.rounding = FLOAT32_ROUNDING if tensor.dtype == torch.float32 else 0.0
-        self._to = {"dtype": tensor.dtype, "device": tensor.device}
         self._compiled = (
             tensor.device.type == "cpu"
             and tensor.dtype == torch.float64
@@ -111,7 +110,7 @@ class DenseContractions:
         )
 
     def _tensors(self, factors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        return [x.to(**self._to) for x in factors]
+        return [x.to(device=self.tensor.device, dtype=self.tensor.dtype) for x in factors]
 
     def partial(self, side: int, factors: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the tensor contracted with all modes of the other side, shape (.., K)."""
@@ -146,7 +145,7 @@ class DenseContractions:
         before = int(np.prod(self.shape[:mode]))
         slabs = self.tensor.view(before, self.shape[mode], -1)
         total = sum(slab @ slab.T for slab in slabs)
-        return total.double().cpu()  # type: ignore[union-attr]  # there is at least one slab
+        return total.double().cpu()
 
 
 def mttkrp(tensor: Any, factors: Sequence[Any], mode: int) -> np.ndarray:

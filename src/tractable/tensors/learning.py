@@ -76,6 +76,7 @@ class Learner:
             return
         by_slice = slice_noise(beliefs)
         counts = data.slice_counts
+        assert counts is not None
         beliefs.noise = (by_slice * counts).sum(1) / data.n_observed
         beliefs.relative = by_slice / beliefs.noise[:, None]
 
@@ -85,6 +86,8 @@ def slice_noise(beliefs: Beliefs) -> Tensor:
     data, mode = beliefs.data, beliefs.data.noise_mode
     assert mode is not None
     assert beliefs.relative is not None
+    assert data.slice_squares is not None
+    assert data.slice_counts is not None
     second = outer_columns(beliefs.mean[mode], beliefs.mean[mode]) + beliefs.cov[mode].flatten(2)
     others = [
         outer_columns(x, x) + c.flatten(2) for x, c in zip(beliefs.mean, beliefs.cov, strict=True)

@@ -19,7 +19,7 @@ KNOWN = (
 )
 
 
-def prior_to_text(prior: Prior | None) -> str:
+def prior_to_text(prior: Any) -> str:
     """Return JSON of one of the library's priors; of one's own the name alone.
 
     Examples
@@ -31,7 +31,8 @@ def prior_to_text(prior: Prior | None) -> str:
     name = type(prior).__name__
     if name not in KNOWN or not is_dataclass(prior):
         return json.dumps({"class": name})
-    numbers = {f.name: _plain(getattr(prior, f.name)) for f in fields(prior)}
+    names = [f.name for f in fields(prior)]
+    numbers = {own: _plain(getattr(prior, own)) for own in names}
     return json.dumps({"class": name, **numbers})
 
 

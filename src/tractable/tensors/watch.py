@@ -75,7 +75,11 @@ class Watch:
         b, data = self.beliefs, self.beliefs.data
         squares: Tensor | float = data.square_sum
         logs: Tensor | float = 0.0
-        if b.relative is not None and data.slice_squares is not None:
+        if (
+            b.relative is not None
+            and data.slice_squares is not None
+            and data.slice_counts is not None
+        ):
             squares = (data.slice_squares / b.relative).sum(1)
             logs = (data.slice_counts * b.relative.log()).sum(1)
         return -0.5 * (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ SUFFIXES = (".npy", ".npz", ".nc", ".zarr", ".h5")
 N_FILLED = 3  # rounds in which HALS, which takes no mask, has the held-out entries filled in
 
 
-def generated(shape: tuple[int, int, int], rank: int, noise: float, seed: int) -> Any:
+def generated(shape: tuple[int, ...], rank: int, noise: float, seed: int) -> Any:
     """Return a non-negative tensor of known factors: few neurons each, smooth in time, drifting.
 
     Returns the noisy tensor, the clean one, and the factors.
@@ -68,7 +69,7 @@ def read_array(path: str) -> Any:
             return dataset[_chosen(key, [str(k) for k in dataset.data_vars], name)].values
     if file.suffix == ".zarr":
         try:
-            import zarr  # noqa: F401  # dask needs it
+            importlib.import_module("zarr")  # dask needs it
         except ImportError as error:
             raise ImportError(
                 "reading zarr needs the package zarr: pip install tractable[zarr]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class TensorsRank(Study):
             prior = Gaussian(np.full(rank, self.mean))
             apart = start + 1e-2 * np.eye(rank)
             shape = (self.size,) * 3
-            settings = {"rank": rank, "max_iter": 500, "tol": 1e-9}
+            settings: dict[str, Any] = {"rank": rank, "max_iter": 500, "tol": 1e-9}
             M = state_evolution(shape, prior, self.noise, start=apart, **settings).overlap.mean(0)
             same = state_evolution(shape, prior, self.noise, start=start, **settings).overlap
             own.append(np.trace(M) / rank)

@@ -151,7 +151,7 @@ def plot_rank_scan(
 
     at, alike = np.asarray(rank), np.asarray(similarity, dtype=float)
     check_shape("similarity", alike.shape, (len(at), "starts"))
-    figure, axes = plot.new(1, 2, size=(7.6, 3.2)) if ax is None else (ax[0].get_figure(), ax)
+    figure, axes = plot.new(1, 2, size=(7.6, 3.2)) if ax is None else (plot.axes_of(ax[0])[0], ax)
     plot.measurement(axes[0], at, held_out, label="best of the starts", color=COLORS[0])
     axes[0].set(xlabel="rank", ylabel=quantity)
     jitter = np.linspace(-0.12, 0.12, alike.shape[1])
