@@ -156,7 +156,7 @@ def test_rank_two() -> None:
         sample = model.sample(seed, moment_matched=True, dtype=F32)
         fit = amp(sample.Y, 2, priors=Gaussian(0.4), noise=0.2, units="model", seed=seed)
         scores.append(factor_match_score(sample.factors, fit))
-    assert np.sum(np.array(scores) > 0.9) >= 4
+    assert np.sum(np.array(scores) > 0.9**3) >= 4  # a product of cosines: state evolution has 0.79
 
 
 def test_mttkrp_is_einsum() -> None:

@@ -104,10 +104,10 @@ class TensorsRank(Study):
         for rank in self.ranks:
             here, said = measured.sel(components=rank), theory.sel(components=rank)
             needed = np.ceil(0.8 * self.n_seeds)
-            yield Check(f"rank {rank}: draws with a factor match score above 0.9",
-                        int((here.score > SPECIAL).sum()), needed, kind="at_least",
+            yield Check(f"rank {rank}: draws with a geometric mean cosine above 0.9",
+                        int((here.score > SPECIAL**3).sum()), needed, kind="at_least",
                         source=SOURCE)  # fmt: skip
-            found = here.where(here.score > SPECIAL, drop=True)
+            found = here.where(here.score > SPECIAL**3, drop=True)
             for name, label in (("own_overlap", "its own"), ("other_overlap", "the other")):
                 value = float(found[name].mean()) if found.sizes["draw"] else np.nan
                 yield Check(f"rank {rank}: overlap of a component with {label}", value,
@@ -118,9 +118,9 @@ class TensorsRank(Study):
         for rank in self.ranks:
             here = measured.sel(components=rank)
             yield (
-                f"Rank {rank}: {int((here.score > SPECIAL).sum())} of {self.n_seeds} draws "
-                f"are decomposed into their components (factor match score above {SPECIAL:g}, a "
-                f"product of cosines), in {float(here.n_sweeps.mean()):.0f} sweeps on average. "
+                f"Rank {rank}: {int((here.score > SPECIAL**3).sum())} of {self.n_seeds} draws "
+                f"are decomposed into their components (mean cosine above {SPECIAL:g}, the cube "
+                f"root of the score), in {float(here.n_sweeps.mean()):.0f} sweeps on average. "
                 "From the exactly symmetric start the components never part."
             )
         rows = [
