@@ -35,7 +35,7 @@ class TensorsZeroMean(Study):
         "paper": {"shape": (250, 500, 1000), "n_draws": 20},
     }
 
-    shape: Annotated[tuple[int, ...], Range(8, 5000, log=True)] = (80, 160, 320)
+    shape: Annotated[tuple[int, ...], Range(8, 5000, log=True)] = (64, 128, 256)
     """Sizes of the three modes; the last has the mean where two have none."""
     noise: Annotated[float, Range(0.01, 1.0, log=True)] = 0.3
     """Noise variance Delta of the array with one zero-mean mode."""
