@@ -200,6 +200,13 @@ _ALL = (
         (("predicate-matrix-binary.txt", "classes.txt", "predicates.txt"),),
     ),
     DataSet(
+        "neural",
+        "Rat motor cortex: spike counts of 30 neurons in 100 bins of 20 ms and 1,266 trials",
+        "rat motor cortex spike times, motor_ctx_data.npz",
+        "no license stated; cite the paper",
+        (("rat_motor_tensor_20ms_u8.npz",),),
+    ),
+    DataSet(
         "it92",
         "92 objects: dissimilarities of responses in monkey and human inferior temporal cortex",
         "Kriegeskorte et al. 2008, doi:10.1016/j.neuron.2008.10.043",

@@ -1,0 +1,95 @@
+"""A sweep of message passing against an iteration of TensorLy's ALS, and a copy of the tensor."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.timing import Row, alternate
+from tractable.core.checks import quiet
+from tractable.tensors import Gaussian, amp
+
+RANK = 4
+BARS = {300: ("<= 0.45", "<= 0.22"), 200: ("<= 0.6", "<= 0.32")}
+COPIES = "<= 6"
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield sweeps against ALS and copies, ten starts against one, and memory."""
+    for dtype in (torch.float32, torch.float64):
+        for size in (200, 300):
+            yield from sweeps((size,) * 3, dtype, BARS[size])
+    yield from sweeps((100, 200, 400), torch.float32, BARS[200])
+    yield starts()
+    yield memory()
+
+
+def ours(Y: torch.Tensor, n_iter: int, n_starts: int = 1) -> None:
+    with quiet():
+        amp(Y, RANK, priors=Gaussian(0.5), noise=1.0, units="model", max_iter=n_iter,
+            n_starts=n_starts, progress=False)  # fmt: skip
+
+
+def per_iteration(run: Callable[[int], Any], repeats: int = 5) -> float:
+    """Return least seconds of 3 iterations less those of 1, halved."""
+    run(1)
+    best = [float("inf"), float("inf")]
+    for _ in range(repeats):
+        for i, n_iter in enumerate((1, 3)):
+            started = time.process_time()
+            run(n_iter)
+            best[i] = min(best[i], time.process_time() - started)
+    return (best[1] - best[0]) / 2
+
+
+def sweeps(shape: tuple[int, ...], dtype: torch.dtype, bars: tuple[str, str]) -> Iterator[Row]:
+    import tensorly
+    from tensorly.decomposition import parafac
+
+    Y = torch.randn(shape, dtype=dtype)
+    random = np.random.default_rng(0)
+    start = [random.normal(size=(n, RANK)) for n in shape]
+    name = f"{'x'.join(map(str, shape))} {str(dtype).removeprefix('torch.')}"
+    mine = per_iteration(lambda n: ours(Y, n))
+    for backend, bar in zip(("numpy", "pytorch"), bars, strict=True):
+        tensorly.set_backend(backend)
+        data = Y.numpy() if backend == "numpy" else Y
+        factors = [tensorly.tensor(x, dtype=data.dtype) for x in start]
+        first = tensorly.cp_tensor.CPTensor((tensorly.ones(RANK, dtype=data.dtype), factors))
+
+        def als(n: int, data: Any = data, first: Any = first) -> None:
+            parafac(data, RANK, init=first, n_iter_max=n, tol=None)
+
+        yield Row(f"a sweep, {name}, against TensorLy {backend}", mine, per_iteration(als), bar)
+    tensorly.set_backend("numpy")
+    buffer = torch.empty_like(Y)
+    copy, _ = alternate(lambda: buffer.copy_(Y), lambda: Y.sum())
+    yield Row(f"a sweep, {name}, in copies of Y", mine, copy, COPIES)
+
+
+def starts() -> Row:
+    """Ten starts in one batch against one start."""
+    Y = torch.randn(200, 200, 200)
+    ten, one = per_iteration(lambda n: ours(Y, n, 10)), per_iteration(lambda n: ours(Y, n))
+    return Row("ten starts in one batch, 200^3 float32, against one", ten, one, "<= 4")
+
+
+def memory() -> Row:
+    """Peak memory beyond the tensor during a fit."""
+    code = (
+        "import resource, torch; torch.set_num_threads(1); from benchmarks.tensors import ours;"
+        "ours(torch.randn(20, 20, 30), 2); Y = torch.randn(300, 300, 300);"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024;"
+        "before = peak(); ours(Y, 3); print(peak() - before)"
+    )
+    extra = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                                 check=True).stdout)  # fmt: skip
+    allowed = 0.25 * 27e6 * 4 + 60e6
+    return Row("extra memory of a fit, 300^3 float32", extra / 1e6, allowed / 1e6, "<= 1", "MB")

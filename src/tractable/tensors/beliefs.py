@@ -1,0 +1,298 @@
+"""One sweep of approximate message passing: the state of several starts, and its update.
+
+All starts stand side by side, (S, N_a, r); their columns are stacked when the tensor is read, so
+that S starts cost one pass over it and not S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tractable.tensors.observations import Observations
+from tractable.tensors.priors import Prior
+from tractable.tensors.weights import MaskWeights
+
+__all__ = ["Beliefs", "hadamard"]
+
+
+@dataclass(eq=False)
+class Beliefs:
+    """Posterior means and covariances of all factor rows, for S starts.
+
+    Parameters
+    ----------
+    data : Observations
+        The array.
+    priors : list of lists of Prior
+        One for each mode and start.
+    mean : list of Tensor
+        (S, N_a, r) for each mode, float64.
+    noise : Tensor, shape (S,)
+        Noise variance of the array as it is.
+    scale : Tensor, shape (S,)
+        What the array is multiplied by, over model units.
+    schedule : str
+        ``sequential`` or ``parallel``.
+    onsager : bool
+        False leaves the Onsager term out; for demonstrations only.
+    """
+
+    data: Observations
+    priors: list[list[Prior]]
+    mean: list[Tensor]
+    noise: Tensor
+    scale: Tensor
+    schedule: str = "sequential"
+    onsager: bool = True
+    excess: Tensor = field(init=False)
+    """True over assumed noise variance, (S,); 1 unless the noise is assumed and wrong."""
+    relative: Tensor | None = None
+    """Noise variance of each slice over ``noise``, (S, N_m), for the mode ``data.noise_mode``."""
+
+    def __post_init__(self) -> None:
+        n_starts = len(self.noise)
+        self.excess = torch.ones(n_starts, dtype=torch.float64)
+        self.cov = [torch.zeros(*x.shape, x.shape[-1], dtype=torch.float64) for x in self.mean]
+        self.A = [torch.zeros(n_starts, self.rank, self.rank, dtype=torch.float64)] * self.order
+        self.u = [torch.zeros_like(x) for x in self.mean]
+        self.used: list[list[Tensor] | None] = [None] * self.order
+        self.damping = torch.zeros(n_starts, dtype=torch.float64)
+        self.change = torch.full((n_starts,), torch.inf, dtype=torch.float64)
+        self.step = [torch.zeros_like(x) for x in self.mean]
+        self.before = self.mean
+        self.contraction = torch.zeros(n_starts, dtype=torch.float64)
+        self.slice_contraction = torch.zeros(n_starts, 1, dtype=torch.float64)
+        self.ones = MaskWeights.of_ones(self.data.shape)
+
+    @property
+    def order(self) -> int:
+        """Number of modes p."""
+        return len(self.mean)
+
+    @property
+    def rank(self) -> int:
+        """Number of components r."""
+        return int(self.mean[0].shape[-1])
+
+    @property
+    def delta(self) -> Tensor:
+        """Noise variance in model units, (S,)."""
+        return self.noise / self.scale**2
+
+    def sweep(self) -> None:
+        """Update every mode once: two passes over the tensor."""
+        engine, new = self.data.engine, list(self.mean)
+        sequential = self.schedule == "sequential"
+        self.before = self.mean
+        for mode in range(self.order):
+            if mode in (0, engine.n_left):
+                partial = engine.partial(int(mode > 0), self._columns())
+            projected = engine.finish(partial, mode, self._columns())
+            new[mode] = self._update(mode, self._starts(projected, mode))
+            if sequential:
+                self.mean = list(self.mean)
+                self.mean[mode] = new[mode]
+        self.mean = new
+
+    def measure_change(self) -> None:
+        """Set the steps of all means since the last sweep, and their largest relative size."""
+        self.step = [x - y for x, y in zip(self.mean, self.before, strict=True)]
+        size = torch.stack([x.flatten(1).norm(dim=1) for x in self.step])
+        norm = torch.stack([x.flatten(1).norm(dim=1) for x in self.before])
+        self.change = (size / norm.clamp_min(1e-300)).amax(0)
+
+    def _columns(self) -> list[Tensor]:
+        """Return the factors with all starts side by side, (N_a, S r), divided by slice noise."""
+        return [
+            x.transpose(0, 1).reshape(x.shape[1], -1)
+            for x in map(self._weighted, range(self.order))
+        ]
+
+    def _weighted(self, mode: int) -> Tensor:
+        x = self.mean[mode]
+        noisy = self.relative is not None and mode == self.data.noise_mode
+        return x / self.relative[:, :, None] if noisy else x  # type: ignore[index]  # it is given
+
+    def _starts(self, projected: Tensor, mode: int) -> Tensor:
+        """Return the MTTKRP (N_a, S r) as (S, N_a, r), divided by slice noise."""
+        found = projected.reshape(len(projected), len(self.noise), -1).transpose(0, 1)
+        if self.relative is not None and mode == self.data.noise_mode:
+            return found / self.relative[:, :, None]
+        return found
+
+    def _update(self, mode: int, projected: Tensor) -> Tensor:
+        """Return the new means of a mode (T2)-(T5), and keep its covariances."""
+        old, n = self.mean[mode], self.data.n_geo
+        root = n ** (-(self.order - 1) / 2)
+        B = (self.scale / self.noise * root)[:, None, None] * projected
+        A = self.information(mode)
+        u = B - self._reaction(mode) if self.onsager else B
+        mean, cov = self._posterior(mode, A, u)
+        self.A[mode], self.u[mode] = A, u
+        if bool(self.damping.any()) and self.used[mode] is not None:
+            d = self.damping[:, None, None]
+            mean, cov = (
+                d * old + (1 - d) * mean,
+                d[..., None] * self.cov[mode] + (1 - d[..., None]) * cov,
+            )
+        self.used[mode] = list(self.mean)
+        self.cov[mode] = cov
+        if mode == self.data.noise_mode and self.relative is not None:
+            by_row = (mean * projected).sum(-1) * self.relative
+            self.slice_contraction = root * by_row / self.scale[:, None]
+        if mode == self.order - 1:
+            # <Y, What> in model units, with the newest factors of all modes.
+            with_new = mean if self.schedule == "sequential" else old
+            self.contraction = root * (with_new * projected).sum((1, 2)) / self.scale
+        return mean
+
+    def _posterior(self, mode: int, A: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and covariance of each row under the prior (T5)."""
+        priors = self.priors[mode]
+        if all(prior is priors[0] for prior in priors):
+            return priors[0].mean_cov(A, u)
+        parts = [prior.mean_cov(A[s], u[s]) for s, prior in enumerate(priors)]
+        return torch.stack([m for m, _ in parts]), torch.stack([c for _, c in parts])
+
+    # --- what the others say of a mode -------------------------------------------------------
+
+    def information(self, mode: int) -> Tensor:
+        """Return A of a mode (T2): (S, r, r), or (S, N_a, r, r) where rows differ."""
+        if self.data.row_wise:
+            products = [outer_columns(x, x) for x in self.mean]
+            A = self._contract(mode, products) / self.delta[:, None, None, None]
+        else:
+            excess = self.excess[:, None, None]
+            A = excess * hadamard([self.overlap(b) for b in self.others(mode)])
+            if bool((self.excess != 1).any()):
+                A = A - (excess - 1) * hadamard([self.second(b) for b in self.others(mode)])
+            A = A * (self.data.fraction / self.delta)[:, None, None]
+        return positive(A)
+
+    def _reaction(self, mode: int) -> Tensor | float:
+        """Return the Onsager term of a mode (T4), (S, N_a, r)."""
+        total: Tensor | float = 0.0
+        for b in self.others(mode):
+            used = self.used[b]
+            if used is None:
+                continue
+            if self.data.row_wise:
+                columns = [outer_columns(x, y) for x, y in zip(self.mean, used, strict=True)]
+                columns[b] = self.cov[b].flatten(2)
+                C = self._contract(mode, columns)
+                total = total + (C @ used[mode][..., None])[..., 0] / self.delta[:, None, None]
+                continue
+            n = self.data.n_geo
+            parts = [self.cov[b].sum(1) / n]
+            parts += [self.mean[g].mT @ used[g] / n for g in self.others(mode) if g != b]
+            strength = (self.excess * self.data.fraction / self.delta)[:, None, None]
+            total = total + used[mode] @ (strength * hadamard(parts)).mT
+        return total
+
+    def _contract(self, mode: int, columns: Sequence[Tensor]) -> Tensor:
+        """Return weights contracted with columns (S, N_b, r^2) of the others, (S, N_a, r, r)."""
+        weights = self.data.weights or self.ones
+        by_noise = self.data.noise_mode
+        flat = []
+        for b, x in enumerate(columns):
+            scaled = x
+            if self.relative is not None and b == by_noise:
+                scaled = x / self.relative[:, :, None]
+            flat.append(scaled.transpose(0, 1).reshape(x.shape[1], -1))
+        found = weights.contract(mode, flat) * self.data.n_geo ** -(self.order - 1)
+        r, n_starts = self.rank, len(self.noise)
+        shaped = found.reshape(len(found), n_starts, r, r).transpose(0, 1)
+        if self.relative is not None and mode == by_noise:
+            return shaped / self.relative[:, :, None, None]
+        return shaped
+
+    def others(self, mode: int) -> list[int]:
+        """Return all modes but one."""
+        return [b for b in range(self.order) if b != mode]
+
+    def overlap(self, mode: int) -> Tensor:
+        """Return xhat^T xhat / N, (S, r, r)."""
+        return self.mean[mode].mT @ self.mean[mode] / self.data.n_geo
+
+    def second(self, mode: int) -> Tensor:
+        """Return sum of E[x x^T] / N over the rows, (S, r, r)."""
+        return self.overlap(mode) + self.cov[mode].sum(1) / self.data.n_geo
+
+    # --- sums over all entries ---------------------------------------------------------------
+
+    def signal_power(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sums over the weighted observed entries, (S,) each.
+
+        Of the squared mean signal, of its posterior second moment, and of the first-order variance
+        (one factor's covariance at a time), in model units.
+        """
+        p, n = self.order, self.data.n_geo
+        if not self.data.row_wise:
+            G = [self.overlap(b) for b in range(p)]
+            V = [self.cov[b].sum(1) / n for b in range(p)]
+            known = hadamard(G).sum((1, 2))
+            whole = hadamard([g + v for g, v in zip(G, V, strict=True)]).sum((1, 2))
+            parts = [hadamard([*G[:b], V[b], *G[b + 1 :]]).sum((1, 2)) for b in range(p)]
+            first = torch.stack(parts).sum(0)
+            strength = n * self.data.fraction
+            return strength * known, strength * whole, strength * first
+        mean = [outer_columns(x, x) for x in self.mean]
+        second = [m + c.flatten(2) for m, c in zip(mean, self.cov, strict=True)]
+        seen = self._contract(p - 1, mean).flatten(2)
+        known = (seen * mean[-1]).sum((1, 2))
+        whole = (self._contract(p - 1, second).flatten(2) * second[-1]).sum((1, 2))
+        first = (seen * self.cov[-1].flatten(2)).sum((1, 2))
+        for b in range(p - 1):
+            parts = [*mean[:b], self.cov[b].flatten(2), *mean[b + 1 :]]
+            first = first + (self._contract(p - 1, parts).flatten(2) * mean[-1]).sum((1, 2))
+        return known, whole, first
+
+    def free_entropy(self) -> Tensor:
+        """Return the Bethe free entropy over noise alone (T7), in nats, (S,)."""
+        known, whole, first = self.signal_power()
+        total = torch.zeros_like(self.noise)
+        for mode in range(self.order):
+            total = total + self._row_entropy(mode)
+        extra = 0.5 * (self.excess - 1) * whole - 0.5 * self.excess * (known + first)
+        return total + (self.contraction + extra) / self.delta
+
+    def _row_entropy(self, mode: int) -> Tensor:
+        A, u, x = self.A[mode], self.u[mode], self.mean[mode]
+        priors = self.priors[mode]
+        if all(prior is priors[0] for prior in priors):
+            log_z = priors[0].log_z(A, u)
+        else:
+            log_z = torch.stack([prior.log_z(A[s], u[s]) for s, prior in enumerate(priors)])
+        second = self.cov[mode] + x[..., :, None] * x[..., None, :]
+        rows = A if A.ndim == 4 else A[:, None]
+        return (log_z - (u * x).sum(-1) + 0.5 * (rows * second).sum((-1, -2))).sum(1)
+
+
+def hadamard(matrices: Sequence[Tensor]) -> Tensor:
+    """Return the elementwise product."""
+    product = matrices[0]
+    for matrix in matrices[1:]:
+        product = product * matrix
+    return product
+
+
+def outer_columns(x: Tensor, y: Tensor) -> Tensor:
+    """Return x_rho y_rho' of each row, (S, N, r^2)."""
+    return (x[..., :, None] * y[..., None, :]).flatten(2)
+
+
+def positive(A: Tensor) -> Tensor:
+    """Return A symmetric with eigenvalues clipped at 0: rounding must not make it indefinite."""
+    A = (A + A.mT) / 2
+    if A.shape[-1] == 1:
+        return A.clamp_min(0)
+    size = A.diagonal(dim1=-2, dim2=-1).abs().mean(-1)[..., None, None]
+    shifted = A + 1e-12 * size * torch.eye(A.shape[-1], dtype=A.dtype)
+    if bool((torch.linalg.cholesky_ex(shifted)[1] == 0).all()):
+        return A
+    values, vectors = torch.linalg.eigh(A)
+    return (vectors * values.clamp_min(0)[..., None, :]) @ vectors.mT

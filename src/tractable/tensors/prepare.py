@@ -1,0 +1,112 @@
+"""Preparation of a user's array: centering and scaling, and the way back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tractable.core.checks import TractableWarning, check_choice
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An array ready to be decomposed, with what was subtracted and divided by."""
+
+    Y: np.ndarray
+    """The prepared array."""
+    offset: np.ndarray
+    """What was subtracted, broadcastable to the array."""
+    scale: np.ndarray
+    """What the rest was divided by, broadcastable to the array."""
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Return an array (or a reconstruction) in the units of the original one."""
+        return values * self.scale + self.offset
+
+
+def prepare(
+    Y: Any,
+    *,
+    center: int | Sequence[int] | None = None,
+    scale: int | None = None,
+    nonneg: bool = False,
+) -> Prepared:
+    """Center, scale, or clip an array before it is decomposed; by default nothing is done.
+
+    Parameters
+    ----------
+    Y : array_like, shape (N_1, .., N_p)
+        NaN is missing and stays so.
+    center : int or sequence of int, optional
+        Modes along which the mean is removed: ``center=1`` of neurons x time x trials subtracts
+        the mean over time of every neuron and trial. The mean of factors is what makes a weak
+        signal easy to find, so this is seldom wise.
+    scale : int, optional
+        Mode whose slices are divided by their noise: the standard deviation of what is left when
+        the best rank-1 fit of the slice's other modes is removed. ``scale=0`` treats neurons alike.
+    nonneg : bool
+        Set negative entries to 0.
+
+    Returns
+    -------
+    Prepared
+        ``Y``, and ``inverse`` for the way back.
+
+    Examples
+    --------
+    >>> prepared = prepare(np.arange(8.0).reshape(2, 2, 2), scale=0)
+    >>> np.allclose(prepared.inverse(prepared.Y), np.arange(8.0).reshape(2, 2, 2))
+    True
+    """
+    array = np.asarray(Y.detach().cpu() if hasattr(Y, "detach") else Y)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if array.ndim < 2:
+        raise ValueError(f"Y must have at least 2 modes, got shape {array.shape}")
+    if np.isinf(array).any():
+        raise ValueError(f"Y must not hold infinity, got {int(np.isinf(array).sum())} entries")
+    array = array.copy()
+    if nonneg:
+        array[array < 0] = 0
+    offset = np.zeros([1] * array.ndim)
+    modes = () if center is None else (center,) if isinstance(center, int) else tuple(center)
+    for mode in modes:
+        check_choice("center", mode, range(array.ndim))
+        warnings.warn(
+            f"mode {mode} is centered: its factors have no mean any more, and a weak signal is "
+            "harder to find",
+            TractableWarning,
+            2,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean = np.nan_to_num(np.nanmean(array, mode, keepdims=True))
+        array -= mean
+        offset = offset + mean
+    size = np.ones([1] * array.ndim)
+    if scale is not None:
+        check_choice("scale", scale, range(array.ndim))
+        size = _slice_noise(array, scale)
+        array /= size
+    return Prepared(array, offset, size)
+
+
+def _slice_noise(array: np.ndarray, mode: int) -> np.ndarray:
+    """Return the noise of each slice of a mode, broadcastable to the array."""
+    slices = np.moveaxis(array, mode, 0)
+    found = np.ones(len(slices))
+    for i, part in enumerate(slices):
+        matrix = np.nan_to_num(part.reshape(len(part), -1))
+        values = np.linalg.svd(matrix, compute_uv=False)
+        rest = float((values[1:] ** 2).sum())
+        n = int(np.isfinite(part).sum())
+        found[i] = np.sqrt(rest / max(n - sum(matrix.shape), 1)) if rest > 0 else 1.0
+    shape = [1] * array.ndim
+    shape[mode] = -1
+    return found.reshape(shape)
