@@ -10,6 +10,7 @@ import contextlib
 import json
 import linecache
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -66,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on from here")
         return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough: `tractable list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except Exception as error:
         if _is_bad_input(error):
             return _fail(str(error))
