@@ -176,7 +176,7 @@ def two_layer_product(s: Numbers, a0: Numbers, b0: Numbers, t: Numbers, tau: flo
     -----
     From a0 = -b0 the product never becomes positive: it ends at the saddle 0;
     `unequal_layers` flags that. The rate is R / tau with R^2 = 4 s^2 + (a0^2 - b0^2)^2: twice s
-    for equal layers (rich), |a0^2 - b0^2| for very unequal ones (lazy).
+    for equal layers (rich), ``|a0^2 - b0^2|`` for very unequal ones (lazy).
 
     References
     ----------

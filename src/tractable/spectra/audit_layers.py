@@ -50,7 +50,7 @@ class LayerAudit:
     dead: float
     """Share of units with phi' = 0 at every input."""
     ortho_error: float
-    """max |W W^T / s^2 - 1|; of a convolution: of its center, off-center entries included."""
+    """``max |W W^T / s^2 - 1|``; of a convolution: of its center, off-center entries included."""
 
 
 @dataclass(frozen=True)

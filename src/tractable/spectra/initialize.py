@@ -46,7 +46,7 @@ class InitLayer:
     sigma_b: float
     """Standard deviation that the biases were drawn with; NaN where skipped."""
     ortho_error: float
-    """max |W W^T / s^2 - 1| of the stored weight; NaN where it is not orthogonal by design."""
+    """``max |W W^T / s^2 - 1|`` of the stored weight; NaN where it is not orthogonal by design."""
     remark: str
     """Why it was skipped, or what to know."""
 

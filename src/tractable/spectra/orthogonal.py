@@ -145,7 +145,7 @@ def operator_singular_values(
 
     Parameters
     ----------
-    weight : tensor, shape (out_channels, in_channels, *kernel)
+    weight : tensor, shape (out_channels, in_channels, k, ...)
         Kernel; stride 1.
     size : tuple of int
         Spatial size of the map, at least that of the kernel.

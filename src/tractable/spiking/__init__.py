@@ -19,7 +19,7 @@ from tractable.spiking.optimizers import RMaxProp
 from tractable.spiking.params import LIFParams
 from tractable.spiking.reference import gradient_angle
 from tractable.spiking.rule import Heterosynaptic, RuleState, StepResult, SuperSpike
-from tractable.spiking.surrogate import SURROGATES, surrogate_derivative
+from tractable.spiking.surrogate import surrogate_derivative
 from tractable.spiking.theory import (
     alpha_kernel,
     fi_curve,
@@ -32,7 +32,6 @@ from tractable.spiking.theory import (
 
 __all__ = [
     "BPTT",
-    "SURROGATES",
     "Fixed",
     "Frozen",
     "Heterosynaptic",

@@ -102,7 +102,7 @@ def factor_match_score(a: Any, b: Any, *, weights: bool = False, absolute: bool 
     a, b : AMPResult, CPTensor, (weights, factors), or sequence of (N_a, r)
         Of equal shape.
     weights : bool
-        Multiply each term by 1 - |w - v| / max(w, v) of the components' strengths.
+        Multiply each term by ``1 - |w - v| / max(w, v)`` of the components' strengths.
     absolute : bool
         False keeps signs: a component that points the other way in one mode scores below 0.
 
