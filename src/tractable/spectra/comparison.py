@@ -22,7 +22,7 @@ class Comparison:
     ks: float
     """Kolmogorov-Smirnov: largest difference of the distributions, taken between the samples."""
     wasserstein_log: float
-    """Mean absolute difference of log lambda at equal quantiles above the 1 % one, of nonzero ones."""
+    """Mean absolute difference of log lambda at equal quantiles, from the 1 % one upward."""
     edge_ratio: float
     """Largest sampled eigenvalue over the theory's upper edge."""
     atoms: tuple[tuple[float, float, float], ...]
