@@ -89,7 +89,10 @@ def check_range(
     Traceback (most recent call last):
     ValueError: depth must be >= 1, got 0
     """
-    below = value <= low if open_low else value < low
+    try:
+        below = bool(value <= low if open_low else value < low)
+    except (TypeError, ValueError):  # text, None, or an array of several
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
     above = value >= high if open_high else value > high
     if below or above or math.isnan(value):
         lower = f"{'>' if open_low else '>='} {low:g}" if low > -math.inf else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_finite, check_range, check_shape
+from tractable.core.checks import check_choice, check_finite, check_shape
 
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
@@ -99,7 +99,10 @@ def correlations(
     rows_x, rows_y = _rows("X", X), _rows("Y", Y)
     check_shape("Y", tuple(rows_y.shape), (rows_x.shape[0], "n_out"))
     n, n_in, n_out = rows_x.shape[0], rows_x.shape[1], rows_y.shape[1]
-    check_range("the number of examples P", n, 1)
+    for what, size in (("X", n), ("X", n_in), ("Y", n_out)):
+        if size < 1:
+            shape = tuple((rows_x if what == "X" else rows_y).shape)
+            raise ValueError(f"{what} must have at least one row and one column, got shape {shape}")
     rows = max(1, BLOCK_BYTES // (8 * (n_in + n_out)))
     xx, yx = np.zeros((n_in, n_in)), np.zeros((n_out, n_in))
     x1, y1, y2 = np.zeros(n_in), np.zeros(n_out), 0.0
@@ -110,6 +113,8 @@ def correlations(
         y2 += float(np.vdot(y, y))
         x1 += x.sum(0)
         y1 += y.sum(0)
+    if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(y2)):
+        raise ValueError("X and Y are too large: their squares overflow; scale them down")
     mean_x = mean_y = None
     if center:
         mean_x, mean_y = x1 / n, y1 / n

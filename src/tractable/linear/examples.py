@@ -16,6 +16,7 @@ __all__ = ["Coordinates", "coordinates"]
 Floats = NDArray[np.float64]
 
 RANK_TOL = 1e-10
+LARGEST = 1e100  # of an entry
 ENOUGH = 10  # spare examples from which the residuals of least squares give the noise
 
 
@@ -80,6 +81,16 @@ def coordinates(
     >>> c.white, c.n_directions, c.length, float((c.s**2).sum().round(9))
     (True, 3, 2.0, 6.0)
     """
+    for name, value in (("X", x), ("Y", y)):
+        if not value.size:
+            raise ValueError(
+                f"{name} must have at least one row and one column, got shape {value.shape}"
+            )
+        if np.abs(value).max() > LARGEST:
+            raise ValueError(
+                f"{name} must not exceed {LARGEST:g}, got {np.abs(value).max():g}: squares "
+                f"overflow; scale it down"
+            )
     x_mean = x.mean(0) if center else np.zeros(x.shape[1])
     y_mean = y.mean(0) if center else np.zeros(y.shape[1])
     x, y = x - x_mean, y - y_mean

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
+from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
 from tractable.linear.strengths import check_depth, deep_strength, learning_time
@@ -184,8 +184,8 @@ def generalization_curve(
     if times.ndim != 1 or np.any(np.diff(times) < 0):
         raise ValueError("t must be a list of times in ascending order")
     check_depth(depth)
-    check_range("init_strength", init_strength, 0.0, open_low=True)
-    check_range("tau", tau, 0.0, open_low=True)
+    check_size("init_strength", init_strength)
+    check_size("tau", tau)
     modes = noisy_modes(s, aspect, n_in=n_in, n_hidden=n_hidden, depth=depth, density=density)
     tau, a0 = tau * modes.clock, init_strength * modes.gain
     goal = modes.s_signal * modes.overlap
@@ -280,8 +280,8 @@ def noisy_modes(
     (array([3.249]), 49)
     """
     check_aspect("aspect", aspect)
-    check_range("n_in", n_in, 2)
-    check_range("density", density, 0.0, open_low=True)
+    check_count("n_in", n_in, 2)
+    check_size("density", density)
     n_out, n_examples = max(1, round(aspect * n_in)), max(1, round(density * n_in))
     n_modes = min(n_in, n_out, n_examples)
     if len(s) > n_modes:
@@ -289,7 +289,7 @@ def noisy_modes(
             f"snr must hold at most min(n_in, n_out, n_examples) = {n_modes} values, got {len(s)}"
         )
     if n_hidden is not None:
-        check_range("n_hidden", n_hidden, 1)
+        check_count("n_hidden", n_hidden)
     rank = min(n_modes, n_modes if n_hidden is None else n_hidden)
     few = min(density, 1.0)
     shape = aspect / few

@@ -35,6 +35,8 @@ def pick(
                 raise ValueError(f"{argument} have no names here, so {entry!r} cannot be found")
             check_choice(argument, entry, names)
             numbers.append(list(names).index(entry))
+        elif isinstance(entry, bool) or not isinstance(entry, int | np.integer):
+            raise TypeError(f"{argument} must be names or whole numbers, got {entry!r}")
         elif not -n <= entry < n:
             raise ValueError(f"{argument} must be numbers below {n}, got {entry}")
         else:

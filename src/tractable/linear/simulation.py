@@ -14,6 +14,7 @@ from tractable.core.progress import track
 from tractable.linear.agreement import Agreement, agreement
 from tractable.linear.arrays import as_float64
 from tractable.linear.flow import check_times
+from tractable.linear.inputs import check_count, check_device, check_size
 from tractable.linear.mode_dynamics import ModeDynamics, first_passage
 from tractable.linear.names import pick
 from tractable.linear.weights import balance_error, draw_weights, product
@@ -270,13 +271,12 @@ def simulate(
     """
     import torch
 
-    check_range("lr", lr, 0, open_low=True)
-    check_range("steps", steps, 0)
-    check_range("seeds", seeds, 1)
+    check_size("lr", lr)
+    check_count("steps", steps, 0)
+    check_count("seeds", seeds)
     _warn_of_large_steps(dynamics, lr)
     starts, kind = _starts(dynamics, init, n_hidden, init_std, seeds, seed)
-    where = "cuda" if device == "auto" and torch.cuda.is_available() else device
-    target = torch.device("cpu" if where in (None, "auto") else where)
+    target = check_device("device", device)
     real = {"float64": torch.float64, "float32": torch.float32}.get(dtype)
     if real is None:
         raise ValueError(f"dtype must be 'float64' or 'float32', got {dtype!r}")

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import TractableWarning, check_choice, check_range
+from tractable.core.checks import TractableWarning, check_choice, check_finite, check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.examples import Coordinates, coordinates
 from tractable.linear.generalization import least_error
+from tractable.linear.inputs import check_count, check_size
 from tractable.linear.noise import Edge, bulk_misfit, noise_and_rank
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.shrinkage import signals_above
@@ -190,13 +191,16 @@ def optimal_stopping(
     ('aligned', 2, 183, True)
     """
     x, y = _examples(X, Y)
-    check_range("learning_rate", learning_rate, 0.0, open_low=True)
+    check_size("learning_rate", learning_rate)
     check_depth(depth)
-    check_range("init_strength", init_strength, 0.0, open_low=True)
+    check_size("init_strength", init_strength)
     check_choice("norm", norm, ("mean", "sum"))
     check_range("white_tol", white_tol, 0.0, open_low=True)
     if sigma is not None:
         check_range("sigma", sigma, 0.0)
+        check_finite("sigma", sigma)
+    check_count("max_steps", max_steps)
+    check_count("seed", seed, 0)
     c = coordinates(x, y, center=center, white_tol=white_tol)
     size, rank, spikes = _signals(c, sigma, edge)
     refused = not c.white and (whiten is False or c.n_examples < 2 * c.n_directions)

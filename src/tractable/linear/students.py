@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tractable.core.checks import check_choice, check_finite, check_range
 from tractable.core.progress import track
 from tractable.linear.arrays import as_float64
+from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.strengths import check_depth
 
@@ -161,14 +162,14 @@ def train_students(
 
     check_choice("start", start, ("aligned", "orthogonal", "gaussian"))
     check_depth(depth)
-    check_range("learning_rate", learning_rate, 0.0, open_low=True)
-    check_range("steps", steps, 1)
-    check_range("init_strength", init_strength, 0.0, open_low=True)
+    check_size("learning_rate", learning_rate)
+    check_count("steps", steps)
+    check_size("init_strength", init_strength)
     check_range("n_records", n_records, 2)
     S = _batch("cov_yx", cov_yx, device)
     test_error = _test_error(S, teacher, held_out)
     if n_hidden is not None:
-        check_range("n_hidden", n_hidden, 1)
+        check_count("n_hidden", n_hidden)
     width = min(S.shape[1:]) if n_hidden is None else n_hidden
     C = None if cov_x is None else _batch("cov_x", cov_x, device)
     if C is not None and C.shape[1:] != (S.shape[2], S.shape[2]):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_range
 from tractable.linear.arrays import as_float64, as_kind_of
+from tractable.linear.inputs import check_count, random_numbers
 
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
@@ -110,7 +111,7 @@ def noisy_task(
     ((100, 100), (100, 50), np.int64(3))
     """
     s = _strengths("snr", snr, n_in, n_out)
-    random = np.random.default_rng(seed)
+    random = random_numbers("seed", seed)
     U, V = _orthonormal(n_out, len(s), random), _orthonormal(n_in, len(s), random)
     X = _inputs(n_in, n_in if n_examples is None else n_examples, inputs, random)
     return _examples(X, U, s, V, noise, random)
@@ -164,12 +165,13 @@ def aligned_tasks(
     array([0.8, 0.8])
     """
     check_range("q", q, -1.0, 1.0)
+    check_count("n_in", n_in)
     if n_in % 2:
         raise ValueError(f"n_in must be even (the rotation turns planes), got {n_in}")
     n_out_b = n_out_a if n_out_b is None else n_out_b
     s_a = _strengths("snr_a", snr_a, n_in, n_out_a)
     s_b = _strengths("snr_b", snr_b, n_in, n_out_b)
-    random = np.random.default_rng(seed)
+    random = random_numbers("seed", seed)
     rank = max(len(s_a), len(s_b))
     O = _orthonormal(n_in, n_in, random)
     V = _orthonormal(n_in, rank, random)
@@ -221,7 +223,7 @@ def shuffle_entries(Y: Numbers, seed: int = 0) -> Numbers:
     6.0
     """
     values = as_float64("Y", Y)
-    random = np.random.default_rng(seed)
+    random = random_numbers("seed", seed)
     return as_kind_of(random.permutation(values.ravel()).reshape(values.shape), Y)
 
 
@@ -246,7 +248,7 @@ def permute_examples(Y: Numbers, seed: int = 0) -> Numbers:
     True
     """
     values = as_float64("Y", Y)
-    return as_kind_of(np.random.default_rng(seed).permutation(values, axis=0), Y)
+    return as_kind_of(random_numbers("seed", seed).permutation(values, axis=0), Y)
 
 
 # --- parts ---------------------------------------------------------------------------------------
@@ -254,8 +256,8 @@ def permute_examples(Y: Numbers, seed: int = 0) -> Numbers:
 
 def _strengths(name: str, snr: Numbers | Sequence[float], n_in: int, n_out: int) -> Floats:
     s = np.atleast_1d(as_float64(name, snr, low=0.0))
-    check_range("n_in", n_in, 1)
-    check_range("n_out", n_out, 1)
+    check_count("n_in", n_in)
+    check_count("n_out", n_out)
     if s.ndim != 1 or len(s) > min(n_in, n_out):
         raise ValueError(
             f"{name} must hold at most min(n_in, n_out) = {min(n_in, n_out)} singular values, got "
@@ -272,7 +274,7 @@ def _orthonormal(n: int, k: int, random: np.random.Generator) -> Floats:
 
 def _inputs(n_in: int, n_examples: int, kind: str, random: np.random.Generator) -> Floats:
     check_choice("inputs", kind, ("orthogonal", "gaussian"))
-    check_range("n_examples", n_examples, 1)
+    check_count("n_examples", n_examples)
     if kind == "gaussian":
         return random.normal(size=(n_examples, n_in)) / np.sqrt(n_in)
     if n_examples >= n_in:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import bulk_nodes, check_aspect
 from tractable.linear.generalization import (
@@ -24,6 +24,7 @@ from tractable.linear.generalization import (
     least_error,
     nodes_for,
 )
+from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
 from tractable.linear.strengths import check_depth
@@ -153,12 +154,12 @@ def transfer_benefit(
     aspect_b = aspect_a if aspect_b is None else aspect_b
     check_aspect("aspect_b", aspect_b)
     check_depth(depth)
-    check_range("init_strength", init_strength, 0.0, open_low=True)
+    check_size("init_strength", init_strength)
     check_choice("noise_convention", noise_convention, ("n_in", "n_out"))
     n_in = 100 if n_in is None else n_in
-    check_range("n_in", n_in, 2)
+    check_count("n_in", n_in, 2)
     if n_hidden is not None:
-        check_range("n_hidden", n_hidden, 1)
+        check_count("n_hidden", n_hidden)
     overlaps = _overlaps(q, len(s_a), len(s_b))
     if noise_convention == "n_out":
         s_a, s_b = s_a * np.sqrt(aspect_a), s_b * np.sqrt(aspect_b)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tractable.core.checks import check_choice, check_range, check_shape
 from tractable.linear.arrays import as_float64
+from tractable.linear.inputs import check_count, random_numbers
 
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
@@ -178,8 +179,8 @@ def draw_weights(
         First layer first.
     """
     check_choice("init", init, ("aligned", "orthogonal", "gaussian"))
-    check_range("n_hidden", n_hidden, 1)
-    random = np.random.default_rng(seed)
+    check_count("n_hidden", n_hidden)
+    random = random_numbers("seed", seed)
     n_out, n_in, K = len(U), len(V), len(init_strength)
     sizes = [n_in, *[n_hidden] * (depth - 1), n_out]
     if init == "gaussian":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
 from tractable.linear.names import pick
 
@@ -36,6 +37,7 @@ def typicality(dyn: ModeDynamics) -> np.ndarray:
     >>> typicality(toy_items().dynamics()).shape
     (4, 4)
     """
+    check_dynamics("dyn", dyn)
     if dyn.inputs is None:
         return dyn.V
     inputs = np.asarray(dyn.inputs, dtype=float)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
+from tractable.linear.names import pick
 from tractable.linear.spikes import spike_forward
 
 __all__ = ["Coherence", "category_coherence", "coherence"]
@@ -107,13 +108,14 @@ def category_coherence(Y: np.ndarray, items: Sequence[int], features: Sequence[i
     for name, block in (("items", items), ("features", features)):
         if not len(block):
             raise ValueError(f"{name} must not be empty: a category needs members and features")
+    members = np.unique(pick("items", items, (), len(table)))
+    shared = np.unique(pick("features", features, (), table.shape[1]))
     inside = np.zeros(table.shape, dtype=bool)
-    inside[np.ix_(np.asarray(items, dtype=int), np.asarray(features, dtype=int))] = True
+    inside[np.ix_(members, shared)] = True
     if inside.all():
         raise ValueError("items and features must leave something outside of the category")
     q = float(table[~inside].mean())
     if not 0 < q < 1:
         raise ValueError(f"Y must vary outside of the category; its mean there is {q:g}")
-    k_items, k_features = len(set(items)), len(set(features))
     p = float(table[inside].mean())
-    return coherence(len(table), table.shape[1], k_items, k_features, p, q)
+    return coherence(len(table), table.shape[1], len(members), len(shared), p, q)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable.core.checks import check_range
+from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics, first_passage
 from tractable.linear.semantics.categories import typicality
 from tractable.linear.simulation import Simulation
@@ -99,6 +100,7 @@ def differentiation_order(
     >>> found.name, found.time.round(1)
     (('kingdom', 'bird, fish'), array([5.6, 6.3]))
     """
+    check_dynamics("dyn", dyn)
     final = dyn.final_strength()
     times = _times(dyn)
     strengths = dyn.strengths(times)
@@ -176,6 +178,7 @@ def mds_trajectory(dyn: ModeDynamics | Simulation, t: Numbers, dim: int = 2) -> 
     >>> mds_trajectory(eight_things().dynamics(), np.linspace(0, 40, 9)).shape
     (9, 8, 2)
     """
+    check_dynamics("dyn", dyn)
     similarity = dyn.hidden_similarity(t)
     if isinstance(dyn, Simulation):
         similarity = similarity[0]

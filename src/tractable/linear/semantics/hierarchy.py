@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tractable.core.checks import check_finite, check_range
+from tractable.linear.inputs import check_count, random_numbers
 from tractable.linear.semantics.tables import ItemTable
 
 __all__ = [
@@ -91,8 +92,8 @@ def hierarchical(
     """
     branches = tree_branches(branching, depth)
     check_range("flip", flip, 0, 0.5)
-    check_range("n_features", n_features, 1)
-    random = np.random.default_rng(rng)
+    check_count("n_features", n_features)
+    random = random_numbers("rng", rng)
     values = random.choice([-1, 1], (1, n_features)).astype(np.int8)
     names = [""]
     for b in branches:
@@ -212,10 +213,10 @@ def ultrametric_features(
     >>> ultrametric_features(2, (0, -0.2, 0.8, 1), 50).Y.shape
     (8, 50)
     """
-    check_range("n_features", n_features, 1)
+    check_count("n_features", n_features)
     tree_spectrum(branching, len(similarity) - 1, similarity=similarity)  # refuses what is none
     values, vectors = np.linalg.eigh(leaf_similarity(branching, similarity))
-    random = np.random.default_rng(rng)
+    random = random_numbers("rng", rng)
     draws = random.standard_normal((len(values), n_features))
     return ItemTable.of((vectors * np.sqrt(np.maximum(values, 0.0))) @ draws)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable.core.checks import check_range
+from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
 from tractable.linear.records import to_dataset
 
@@ -117,6 +118,7 @@ def illusions(dyn: ModeDynamics, t: Numbers, tol: float = 0.1) -> Illusions:
     """
     check_range("tol", tol, 0)
     times = np.atleast_1d(np.asarray(t, dtype=float))
+    check_dynamics("dyn", dyn)
     path = dyn.beliefs(times)
     bumps = bump(path)
     feature, item = np.nonzero(bumps > tol)

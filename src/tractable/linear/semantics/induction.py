@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
 from tractable.linear.names import pick
 from tractable.linear.simulation import Simulation
@@ -98,6 +99,7 @@ def project_item(
 
 
 def _one_hidden_layer(dyn: ModeDynamics | Simulation) -> ModeDynamics:
+    check_dynamics("dyn", dyn)
     task = dyn.dynamics if isinstance(dyn, Simulation) else dyn
     if task.depth != 2:
         raise ValueError(f"depth must be 2: the code is that of one hidden layer, got {task.depth}")

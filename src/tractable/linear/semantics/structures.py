@@ -14,6 +14,7 @@ import numpy as np
 
 from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
+from tractable.linear.inputs import check_count, random_numbers
 from tractable.linear.semantics.hierarchy import tree_branches
 from tractable.linear.semantics.tables import ItemTable
 
@@ -70,7 +71,7 @@ class Structure:
 
     def strengths(self, n_features: int) -> np.ndarray:
         """Return the expected association strengths s = sqrt(N eigenvalue) / P, shape (P,)."""
-        check_range("n_features", n_features, 1)
+        check_count("n_features", n_features)
         return np.sqrt(n_features * self.spectrum()) / self.n_items
 
     def features(self, n: int, rng: np.random.Generator | int = 0) -> ItemTable:
@@ -81,8 +82,8 @@ class Structure:
         >>> ring(12).features(30).Y.shape
         (12, 30)
         """
-        check_range("n", n, 1)
-        random = np.random.default_rng(rng)
+        check_count("n", n)
+        random = random_numbers("rng", rng)
         if self.attributes is not None and self.shares is not None:
             which = random.choice(len(self.shares), size=n, p=self.shares)
             sign = random.choice([-1.0, 1.0], n)

@@ -128,9 +128,9 @@ class LinearDenoise(Study):
         if self.sigma == 0:
             yield Check("estimated noise", float(measured.sigma), NOISE, rtol=0.03, source=SOURCE)
         yield Check("detected rank", float(measured["rank"]), len(SPIKES), source=SOURCE)
-        off = abs(measured.s_data.values[: len(SPIKES)] / theory.s_data.values - 1).max()
+        off = abs(theory.s_data.values / measured.s_data.values[: len(SPIKES)] - 1).max()
         yield Check(
-            "singular values of the signals, relative deviation from theory",
+            "singular values of the signals, relative deviation of theory",
             off,
             0.05,
             kind="at_most",

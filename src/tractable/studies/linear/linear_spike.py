@@ -110,7 +110,8 @@ class LinearSpike(Study):
         noise = np.sort(noise[noise <= 1.02 * float(theory.edge[0])])
         law = np.interp(noise, theory.noise_law.values, theory.probability.values)
         steps = np.arange(len(noise) + 1) / max(len(noise), 1)
-        distance = max(abs(law - steps[1:]).max(), abs(law - steps[:-1]).max())
+        gaps = (abs(law - steps[1:]), abs(law - steps[:-1]))
+        distance = max(gap.max(initial=0.0) for gap in gaps) if len(noise) else 1.0
         yield Check(
             "distance of the noise from the law (Kolmogorov-Smirnov)",
             distance,

@@ -1,0 +1,89 @@
+"""What is refused at the boundary besides numbers out of range: counts, seeds, kinds of objects."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tractable.core.checks import check_range
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check_count", "check_device", "check_dynamics", "check_size", "random_numbers"]
+
+
+def check_count(name: str, value: Any, low: int = 1) -> None:
+    """Refuse what is no whole number >= ``low``.
+
+    Examples
+    --------
+    >>> check_count("n_in", 2.5)
+    Traceback (most recent call last):
+    ValueError: n_in must be a whole number >= 1, got 2.5
+    """
+    try:
+        count = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    check_range(name, count, low)
+
+
+def check_size(name: str, value: float) -> None:
+    """Refuse a size, strength or time constant that is not > 0 and finite.
+
+    Examples
+    --------
+    >>> check_size("tau", float("inf"))
+    Traceback (most recent call last):
+    ValueError: tau must be finite, got inf
+    """
+    check_range(name, value, 0.0, open_low=True)
+    if math.isinf(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def random_numbers(name: str, seed: np.random.Generator | int) -> np.random.Generator:
+    """Return a generator of a seed, or the one that is given.
+
+    Examples
+    --------
+    >>> random_numbers("seed", -1)
+    Traceback (most recent call last):
+    ValueError: seed must be >= 0, got -1
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    check_count(name, seed, 0)
+    return np.random.default_rng(operator.index(seed))
+
+
+def check_dynamics(name: str, value: Any) -> None:
+    """Refuse what is neither a `ModeDynamics` nor a `Simulation`."""
+    from tractable.linear.mode_dynamics import ModeDynamics
+    from tractable.linear.simulation import Simulation
+
+    if not isinstance(value, ModeDynamics | Simulation):
+        raise TypeError(
+            f"{name} must be a ModeDynamics (of a table: table.dynamics()) or a Simulation, got "
+            f"{type(value).__name__}"
+        )
+
+
+def check_device(name: str, value: Any) -> torch.device:
+    """Return the device of a name; "auto" is CUDA when present, None is the CPU."""
+    import torch
+
+    if value is None or value == "auto":
+        return torch.device("cuda" if value and torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(value)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"{name} must be 'auto', 'cpu', 'cuda' or 'cuda:1', got {value!r}"
+        ) from None
