@@ -8,6 +8,7 @@ deviation. For analytic functions of moderate scale the plain trapezoidal rule i
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -171,11 +172,11 @@ def expectation(
         value = float(np.asarray(f(np.zeros(1)))[0])
         check_finite("f(0)", value)
         return value
-    last = None
+    last = math.inf
     for n_nodes in (16, 32, 64, 128):
         rule = scaled_rule(q, kinks, n_nodes)
         value, size = _sum(f, q, rule)
-        if last is not None and abs(value - last) <= rtol * size + atol:
+        if abs(value - last) <= rtol * size + atol:
             return value
         last = value
     warnings.warn(

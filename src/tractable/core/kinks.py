@@ -81,9 +81,12 @@ def _evaluate(function: Callable[..., Any], x: np.ndarray, order: int) -> np.nda
     for _ in range(order):
         if not value.requires_grad:  # constant from here on
             return np.zeros_like(argument.detach().numpy())
-        (value,) = torch.autograd.grad(value.sum(), argument, create_graph=True, allow_unused=True)
-        if value is None:
+        grads: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
+            value.sum(), argument, create_graph=True, allow_unused=True
+        )
+        if grads[0] is None:
             return np.zeros_like(argument.detach().numpy())
+        value = grads[0]
     return value.detach().numpy()
 
 

@@ -187,11 +187,13 @@ class Nonlinearity:
         deriv: Callable[..., Any] | None,
         kinks: tuple[float, ...],
     ) -> None:
+        from torch import nn
+
         own = getattr(function, "__name__", "") or type(function).__name__
         self.name = own if own != "<lambda>" else "own function"
         self._key = (id(function), id(deriv), kinks)
         self._function = function  # kept alive, so that its id stays its own
-        if hasattr(function, "parameters"):
+        if isinstance(function, nn.Module):
             function = copy.deepcopy(function).double()
         self._phi, self._deriv, second = derivative_of(function, deriv)
         for k in kinks:

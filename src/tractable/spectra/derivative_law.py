@@ -84,7 +84,8 @@ class DerivativeLaw:
         """Return log(-m) and log(1 + m) at y = -r on the negative axis, shape (n,)."""
         with np.errstate(divide="ignore"):
             log_ratio = log_r[:, None] - np.log(self.d)
-        return tuple(_log_mean(-np.logaddexp(0.0, x), self.w) for x in (log_ratio, -log_ratio))
+        below, above = -np.logaddexp(0.0, log_ratio), -np.logaddexp(0.0, -log_ratio)
+        return _log_mean(below, self.w), _log_mean(above, self.w)
 
     def real(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return m, 1 + m and dm/dy at real y outside the atoms, shape (n,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,14 +64,14 @@ def solve_levels(solve: Callable[..., Solution], t: np.ndarray, fixed: bool) -> 
         if not left.any():
             break
         finer = solve(level, t[left], found.root[left], level == last)
-        parts = [getattr(found, name) for name in ("m", "cdf", "root", "converged")]
-        for whole, part in zip(
-            parts, (finer.m, finer.cdf, finer.root, finer.converged), strict=True
-        ):
-            whole[left] = part
-        count = found.evaluations + finer.evaluations
-        worst = max(found.residual, finer.residual)
-        found = Solution(*parts, count, worst, finer.n_nodes)
+        for name in ("m", "cdf", "root", "converged"):
+            getattr(found, name)[left] = getattr(finer, name)
+        found = dataclasses.replace(
+            found,
+            evaluations=found.evaluations + finer.evaluations,
+            residual=max(found.residual, finer.residual),
+            n_nodes=finer.n_nodes,
+        )
     return found
 
 

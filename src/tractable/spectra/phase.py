@@ -116,18 +116,18 @@ def critical_line(phi: Phi, q: ArrayLike) -> CriticalPoints:
             sigma_b2 = 0.0
         chi_q = MeanField(phi, math.sqrt(sigma_w2), 0.0).slope(one)
         rows.append((sigma_w2, sigma_b2, chi_q, variance_per_layer(phi, one)))
-    sigma_w2, sigma_b2, chi_q, v = np.array(rows).reshape(-1, 4).T
-    feasible = sigma_b2 >= 0
+    columns = np.array(rows).reshape(-1, 4).T
+    feasible = columns[1] >= 0
     return CriticalPoints(
         q=values,
-        sigma_w=np.sqrt(sigma_w2),
-        sigma_b=np.sqrt(np.where(feasible, sigma_b2, np.nan)),
+        sigma_w=np.sqrt(columns[0]),
+        sigma_b=np.sqrt(np.where(feasible, columns[1], np.nan)),
         feasible=feasible,
-        stable=chi_q <= 1 + MARGINAL,
-        chi_q=chi_q,
-        v=v,
-        sigma_w2=sigma_w2,
-        sigma_b2=sigma_b2,
+        stable=columns[2] <= 1 + MARGINAL,
+        chi_q=columns[2],
+        v=columns[3],
+        sigma_w2=columns[0],
+        sigma_b2=columns[1],
     )
 
 

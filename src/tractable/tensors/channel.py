@@ -177,9 +177,9 @@ def scalar_channel(prior: Prior, A: Array) -> tuple[Array, Array, Array]:
         prior = Discrete(x[keep].numpy(), p[keep].numpy())
     out = np.empty((3, len(A)))
     for rows in _similar(A):
-        _, weight, log_z, f, cov = _whitened(prior, A[rows])
+        _, weight, log_z, f, spread = _whitened(prior, A[rows])
         out[0, rows] = (weight * f**2).sum(1)
-        out[1, rows] = (weight * cov**2).sum(1)
+        out[1, rows] = (weight * spread**2).sum(1)
         out[2, rows] = (weight * log_z).sum(1)
     return out[0], out[1], out[2]
 
