@@ -91,6 +91,7 @@ def plot_factors(
         at = np.arange(len(x)) if places[a] is None else np.asarray(places[a])
         for k in range(rank):
             _panel(axes[k, a], styles[a], at, x[:, k], 2 * e[:, k], COLORS[k % len(COLORS)])
+            axes[k, a].set_label(f"{labels[a]}, component {k + 1}")  # of inner panels, for readers
             if a == 0:
                 axes[k, a].set_ylabel(f"component {k + 1}")
         sorted_note = " (sorted by component 1)" if a == 0 and rows is not None else ""
