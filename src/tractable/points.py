@@ -336,8 +336,8 @@ def _write_rows(order: Order, folder: Path, rows: list[_Row]) -> Iterator[Report
     from tractable.core.stack import Part, stack
 
     name = f"{order.block}-{rows[0].point.digest}"
-    temporary = folder / f".{name}.{os.getpid()}.tmp"
     path = folder / f"{name}.nc"
+    temporary = store.temporary_beside(path)
     try:
         measured = stack([Part((i,), row.measured) for i, row in enumerate(rows)], len(rows))
         theory = stack([Part((i,), row.theory) for i, row in enumerate(rows)], len(rows))

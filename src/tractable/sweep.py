@@ -479,9 +479,10 @@ class Plan:
     def _write(self, dataset: xr.Dataset) -> None:
         failures = [self.failures[number] for number in sorted(self.failures)]
         store.write_json(self.folder / "failures.json", failures)
-        temporary = self.folder / f".result.{os.getpid()}.tmp"
+        result = self.folder / "result.nc"
+        temporary = store.temporary_beside(result)
         dataset.to_netcdf(temporary, engine="h5netcdf")
-        os.replace(temporary, self.folder / "result.nc")
+        os.replace(temporary, result)
 
     def summary(self) -> str:
         """Return how the sweep ended, in one sentence."""

@@ -41,9 +41,14 @@ class Locked(RuntimeError):
     """Another living process works in this folder."""
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a name beside ``path`` that no other process and no other thread writes to."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` so that a reader sees the old file or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
