@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SOURCE = "arXiv:1711.04735: edge (L+1)^(L+1)/L^L of linear Gaussian networks, e L at large depth"
-LIMITS = {"linear gaussian": np.e, "relu gaussian": 2 * np.e, "relu orthogonal": np.e}
+LIMITS = {"linear gaussian": math.e, "relu gaussian": 2 * math.e, "relu orthogonal": math.e}
 
 
 @dataclass(frozen=True)

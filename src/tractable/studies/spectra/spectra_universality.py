@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -40,7 +41,7 @@ class SpectraUniversality(Study):
     """Depths; the last two give the rates."""
 
     def _grid(self) -> np.ndarray:
-        return np.linspace(0.05, 0.98 * np.e * self.sigma0_2 + 2.0, 400)
+        return np.linspace(0.05, 0.98 * math.e * self.sigma0_2 + 2.0, 400)
 
     def measure(self, run: Run) -> xr.Dataset:
         """Solve finite depths (nothing is random here)."""

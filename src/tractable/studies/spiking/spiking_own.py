@@ -109,6 +109,15 @@ class SpikingOwn(Study):
         )
         if self.data or self.n_epochs < 10:
             return
+        curve = measured.epoch_accuracy.sel(rule="symmetric").mean("seed")
+        rise = float(curve.isel(epoch=slice(-3, None)).mean() - curve.isel(epoch=0))
+        yield Check(
+            "rise of the accuracy from the first pass to the last three, symmetric",
+            rise,
+            0.4,
+            kind="at_least",
+            source="learning starts from chance, and the generated classes can be told apart",
+        )
         best = measured.accuracy.sel(rule="symmetric").median()
         yield Check(
             "accuracy over chance, symmetric",
