@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Numbers = ArrayLike | torch.Tensor
 
-__all__ = ["as_float64", "as_kind_of"]
+__all__ = ["LARGEST", "as_float64", "as_kind_of", "check_broadcast"]
 
 
 def _is_tensor(value: Any) -> bool:
@@ -23,8 +23,13 @@ def _is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def as_float64(name: str, value: Numbers, *, low: float | None = None) -> np.ndarray:
-    """Return numbers as a float64 array; NaN, infinity and what lies below ``low`` are refused.
+LARGEST = 1e75  # of an entry: fourth powers still fit into float64
+
+
+def as_float64(
+    name: str, value: Numbers, *, low: float | None = None, high: float = LARGEST
+) -> np.ndarray:
+    """Return numbers as a float64 array; NaN, infinity and what lies out of range are refused.
 
     Parameters
     ----------
@@ -34,6 +39,8 @@ def as_float64(name: str, value: Numbers, *, low: float | None = None) -> np.nda
         Any shape, any real dtype, any device.
     low : float, optional
         Smallest permitted entry.
+    high : float
+        Largest permitted size of an entry: powers of larger ones overflow.
 
     Examples
     --------
@@ -52,7 +59,28 @@ def as_float64(name: str, value: Numbers, *, low: float | None = None) -> np.nda
     check_finite(name, array)
     if low is not None and array.size and array.min() < low:
         raise ValueError(f"{name} must be >= {low:g}, got {array.min():g}")
+    if array.size and (size := np.abs(array).max()) > high:
+        raise ValueError(f"{name} must not exceed {high:g} in size, got {size:g}; scale it down")
     return array
+
+
+def check_broadcast(**arrays: np.ndarray) -> None:
+    """Refuse arrays whose shapes do not broadcast.
+
+    Examples
+    --------
+    >>> check_broadcast(s=np.ones(2), t=np.ones(3))
+    Traceback (most recent call last):
+    ValueError: s, t must have shapes that broadcast, got (2,), (3,); s[:, None] for (modes, times)
+    """
+    shapes = [array.shape for array in arrays.values()]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"{', '.join(arrays)} must have shapes that broadcast, got "
+            f"{', '.join(map(str, shapes))}; s[:, None] for (modes, times)"
+        ) from None
 
 
 def as_kind_of(result: np.ndarray, *inputs: Any) -> Any:

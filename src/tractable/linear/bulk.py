@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tractable.core.checks import check_finite, check_range
+from tractable.linear.arrays import LARGEST
 
 __all__ = ["bulk_average", "bulk_density", "bulk_edges", "bulk_nodes", "bulk_quantile"]
 
@@ -50,7 +51,7 @@ def bulk_edges(aspect: float, sigma: float = 1.0) -> tuple[float, float]:
     (0.5, 1.5)
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0)
+    check_range("sigma", sigma, 0.0, LARGEST)
     root = float(np.sqrt(aspect))
     return sigma * abs(1 - root), sigma * (1 + root)
 
@@ -85,7 +86,7 @@ def bulk_density(x: ArrayLike, aspect: float, sigma: float = 1.0) -> Floats:
     array([0.    , 1.2328, 0.    ])
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0, open_low=True)
+    check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     values = np.asarray(x, dtype=float)
     check_finite("x", values)
     y = values / sigma
@@ -132,7 +133,7 @@ def bulk_quantile(fraction: ArrayLike, aspect: float, sigma: float = 1.0) -> Flo
     1.28877
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0)
+    check_range("sigma", sigma, 0.0, LARGEST)
     wanted = np.asarray(fraction, dtype=float)
     check_finite("fraction", wanted)
     if np.any((wanted < 0) | (wanted > 1)):

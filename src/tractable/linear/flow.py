@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ __all__ = ["FlowResult", "balanced_flow", "check_times", "integrate_flow"]
 
 BALANCE = 1e-6  # largest relative deviation from lambda-balance that the Riccati form takes
 STABLE_STEP = 4.0  # |f| dt of a semigroup step
+MOST_STEPS = 1e6  # of one solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,13 @@ def balanced_flow(
     B = O.T @ Q
     states, worst, now = [], 0.0, 0.0
     for time in times:
-        n_steps = int(np.ceil(np.abs(f).max() * (time - now) / (tau * STABLE_STEP)))
+        steps = np.abs(f).max() * (time - now) / (tau * STABLE_STEP)
+        if steps > MOST_STEPS:
+            raise ValueError(
+                f"t must not be so long for these weights and correlations, got {time:g}: the "
+                f"solution takes {steps:.2g} steps ({MOST_STEPS:g} are allowed)"
+            )
+        n_steps = int(np.ceil(steps))
         for _ in range(n_steps):
             B = _semigroup_step(B, f, (time - now) / n_steps / tau)
         now = time
@@ -201,7 +209,14 @@ def integrate_flow(
         parts = np.split(state, cuts)
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def velocity(_: float, state: np.ndarray) -> np.ndarray:
+    calls = itertools.count()
+
+    def velocity(at: float, state: np.ndarray) -> np.ndarray:
+        if next(calls) > MOST_STEPS:
+            raise ValueError(
+                f"t must not be so long for these weights and correlations, got {t[-1]:g}: after "
+                f"{MOST_STEPS:g} steps the solution is at {at:.3g}; are X and Y scaled to about 1?"
+            )
         return np.concatenate([g.ravel() for g in descent(unpack(state), cov_yx, cov_x)]) / tau
 
     typical = float(np.sqrt(np.mean(start**2)))
@@ -240,7 +255,7 @@ def descent(
 
 def check_times(t: Numbers) -> np.ndarray:
     """Return times as an array: >= 0, ascending, one dimension."""
-    times = np.atleast_1d(as_float64("t", t, low=0))
+    times = np.atleast_1d(as_float64("t", t, low=0, high=np.inf))
     if times.ndim != 1:
         raise ValueError(f"t must have one dimension, got shape {times.shape}")
     if (np.diff(times) < 0).any():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
 from tractable.linear.inputs import check_count, check_size
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
 from tractable.linear.strengths import check_depth, deep_strength, learning_time
 
@@ -64,6 +64,8 @@ class GeneralizationCurve:
     """Test error when everything is learned."""
     test_shrinkage: float
     """Error of optimal shrinkage of the same data, which uses no gradient."""
+
+    __repr__ = brief
 
     def to_dataset(self) -> xr.Dataset:
         """Return a dataset with the dimensions mode and t."""
@@ -180,7 +182,7 @@ def generalization_curve(
     (0.0, 1.000001)
     """
     s = np.sort(np.atleast_1d(as_float64("snr", snr, low=0.0)))[::-1]
-    times = np.atleast_1d(as_float64("t", t, low=0.0))
+    times = np.atleast_1d(as_float64("t", t, low=0.0, high=np.inf))
     if times.ndim != 1 or np.any(np.diff(times) < 0):
         raise ValueError("t must be a list of times in ascending order")
     check_depth(depth)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tractable.core.checks import check_range
+from tractable.linear.arrays import LARGEST
 
 if TYPE_CHECKING:
     import torch
@@ -35,17 +35,17 @@ def check_count(name: str, value: Any, low: int = 1) -> None:
 
 
 def check_size(name: str, value: float) -> None:
-    """Refuse a size, strength or time constant that is not > 0 and finite.
+    """Refuse a size, strength or time constant that is not > 0, or too large to be squared.
 
     Examples
     --------
     >>> check_size("tau", float("inf"))
     Traceback (most recent call last):
-    ValueError: tau must be finite, got inf
+    ValueError: tau must be > 0 and <= 1e+75, got inf
     """
-    check_range(name, value, 0.0, open_low=True)
-    if math.isinf(value):
-        raise ValueError(f"{name} must be finite, got {value}")
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    check_range(name, value, 0.0, LARGEST, open_low=True)
 
 
 def random_numbers(name: str, seed: np.random.Generator | int) -> np.random.Generator:

@@ -15,7 +15,7 @@ from tractable.linear.correlations import Correlations, correlations, inverse_ro
 from tractable.linear.flow import balanced_flow, check_times, integrate_flow
 from tractable.linear.modes import task_modes
 from tractable.linear.names import pick
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.start import Start, chosen_method, start_of_model
 from tractable.linear.strengths import check_depth, deep_strength, learning_time
 from tractable.linear.weights import product, read_weights
@@ -98,6 +98,8 @@ class ModeDynamics:
     features: tuple[str, ...] = ()
     weights: tuple[np.ndarray, ...] = ()
     whitening: np.ndarray | None = None
+
+    __repr__ = brief
 
     # --- how to make one ---------------------------------------------------------------------
 
@@ -230,7 +232,7 @@ class ModeDynamics:
         """
         check_choice("norm", norm, ("mean", "sum"))
         cov = as_float64("cov_yx", cov_yx).copy()
-        if cov.ndim != 2:
+        if cov.ndim != 2 or not cov.size:
             raise ValueError(f"cov_yx must have shape (n_out, n_in), got {cov.shape}")
         n_in = cov.shape[1]
         square = np.eye(n_in) if cov_x is None else as_float64("cov_x", cov_x).copy()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_range
-from tractable.linear.arrays import as_float64
+from tractable.linear.arrays import LARGEST, as_float64
 from tractable.linear.bulk import bulk_edges, bulk_mass, bulk_quantile
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def detection_edge(n_in: int, n_out: int, sigma: float = 1.0, *, edge: Edge = "t
     """
     check_range("n_in", n_in, 1)
     check_range("n_out", n_out, 1)
-    check_range("sigma", sigma, 0.0)
+    check_range("sigma", sigma, 0.0, LARGEST)
     check_choice("edge", edge, ("tw99", "asymptotic"))
     if edge == "asymptotic":
         return bulk_edges(n_out / n_in, sigma)[1]
@@ -146,7 +146,7 @@ def bulk_misfit(s_noise: Numbers, n_in: int, n_out: int, sigma: float) -> float:
     >>> bulk_misfit(np.linalg.svd(noise, compute_uv=False), 200, 100, 1.0) < 0.05
     True
     """
-    check_range("sigma", sigma, 0.0, open_low=True)
+    check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     s = np.sort(as_float64("s_noise", s_noise, low=0.0))
     if s.size == 0:
         return 0.0

@@ -11,9 +11,26 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["from_dataset", "to_dataset"]
+__all__ = ["brief", "from_dataset", "to_dataset"]
 
 R = TypeVar("R")
+
+
+def brief(result: Any) -> str:
+    """Return a result in a few lines: arrays by their shape; for use as its ``__repr__``."""
+    parts = []
+    for field in fields(result):
+        value = getattr(result, field.name)
+        if isinstance(value, np.ndarray) and value.size > 4:
+            value = f"array{value.shape}"
+        elif isinstance(value, tuple) and value and not isinstance(value[0], int | float):
+            value = f"({len(value)} entries)"
+        elif isinstance(value, float | np.ndarray):
+            value = np.array2string(np.asarray(value), precision=4, separator=", ")
+        else:
+            value = repr(value)
+        parts.append(f"{field.name}={value}")
+    return f"{type(result).__name__}({', '.join(parts)})"
 
 
 def to_dataset(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_range
-from tractable.linear.arrays import as_float64, as_kind_of
+from tractable.linear.arrays import LARGEST, as_float64, as_kind_of
 from tractable.linear.bulk import bulk_edges
 from tractable.linear.noise import (
     Convention,
@@ -23,7 +23,7 @@ from tractable.linear.noise import (
     detection_edge,
     noise_and_rank,
 )
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.spikes import SpikeResult, shrink, spike_inverse
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class ShrinkInfo:
     """Kolmogorov-Smirnov distance of the rest from the Marchenko-Pastur law, in [0, 1]."""
     expected_error: float
     """Expected squared error over the squared norm of the signal; 1 at rank 0."""
+
+    __repr__ = brief
 
     def to_dataset(self) -> xr.Dataset:
         """Return a dataset with the dimensions row, column, mode and signal."""
@@ -143,7 +145,7 @@ def optimal_shrinkage(
     check_choice("loss", loss, ("frobenius", "operator", "nuclear"))
     n_out, n_in = matrix.shape
     if sigma is not None:
-        check_range("sigma", sigma, 0.0)
+        check_range("sigma", sigma, 0.0, LARGEST)
         sigma = float(sigma) / (np.sqrt(n_in) if noise == "sqrt_n_in" else 1.0)
     U, s, Vt = np.linalg.svd(matrix, full_matrices=False)
     size, rank = noise_and_rank(s, n_out, n_in, sigma=sigma, edge=edge)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tractable.core.checks import check_range
-from tractable.linear.arrays import as_float64
+from tractable.linear.arrays import LARGEST, as_float64
 from tractable.linear.bulk import bulk_edges, check_aspect
 from tractable.linear.records import from_dataset, to_dataset
 
@@ -70,7 +70,7 @@ def detection_threshold(aspect: float, sigma: float = 1.0) -> float:
     0.8409
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0)
+    check_range("sigma", sigma, 0.0, LARGEST)
     return float(sigma * aspect**0.25)
 
 
@@ -123,7 +123,7 @@ def spike_forward(s: ArrayLike, aspect: float, sigma: float = 1.0) -> SpikeResul
     (array([0.   , 0.737, 0.942]), array([0.   , 0.624, 0.894]))
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0, open_low=True)
+    check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     signal = as_float64("s", s, low=0.0)
     square = (signal / sigma) ** 2
     seen = square > np.sqrt(aspect)
@@ -179,7 +179,7 @@ def spike_inverse(s_data: ArrayLike, aspect: float, sigma: float = 1.0) -> Spike
     array([0., 3.])
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0, open_low=True)
+    check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     values = as_float64("s_data", s_data, low=0.0)
     y = values / sigma
     seen = y > bulk_edges(aspect)[1]
@@ -226,7 +226,7 @@ def shrink(s_data: ArrayLike, aspect: float, sigma: float = 1.0) -> Floats:
     array([0.    , 0.    , 4.5826])
     """
     check_aspect("aspect", aspect)
-    check_range("sigma", sigma, 0.0, open_low=True)
+    check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     y = as_float64("s_data", s_data, low=0.0) / sigma
     low, high = bulk_edges(aspect)
     # (y^2 - 1 - A)^2 - 4 A = (y^2 - low^2)(y^2 - high^2), without cancellation

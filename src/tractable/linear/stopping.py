@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import TractableWarning, check_choice, check_finite, check_range
-from tractable.linear.arrays import as_float64
+from tractable.core.checks import TractableWarning, check_choice, check_range
+from tractable.linear.arrays import LARGEST, as_float64
 from tractable.linear.examples import Coordinates, coordinates
 from tractable.linear.generalization import least_error
 from tractable.linear.inputs import check_count, check_size
 from tractable.linear.noise import Edge, bulk_misfit, noise_and_rank
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.shrinkage import signals_above
 from tractable.linear.strengths import check_depth, deep_strength
 from tractable.linear.students import HeldOut, train_students
@@ -85,6 +85,8 @@ class StoppingReport:
     """Mean of the inputs that was taken away, (N1,); zeros without centering."""
     Y_mean: Floats
     """Mean of the targets that was taken away, (N3,); zeros without centering."""
+
+    __repr__ = brief
 
     def to_dataset(self) -> xr.Dataset:
         """Return a dataset with the dimensions signal, mode, t, input, direction and output."""
@@ -197,8 +199,7 @@ def optimal_stopping(
     check_choice("norm", norm, ("mean", "sum"))
     check_range("white_tol", white_tol, 0.0, open_low=True)
     if sigma is not None:
-        check_range("sigma", sigma, 0.0)
-        check_finite("sigma", sigma)
+        check_range("sigma", sigma, 0.0, LARGEST)
     check_count("max_steps", max_steps)
     check_count("seed", seed, 0)
     c = coordinates(x, y, center=center, white_tol=white_tol)

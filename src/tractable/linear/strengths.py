@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core.checks import check_range
-from tractable.linear.arrays import as_float64, as_kind_of
+from tractable.linear.arrays import as_float64, as_kind_of, check_broadcast
 from tractable.linear.universal import growth_table
 
 if TYPE_CHECKING:
@@ -83,10 +83,11 @@ def deep_strength(
     check_range("tau", tau, 0, open_low=True)
     arrays = [
         as_float64("s", s, low=0),
-        as_float64("t", t, low=0),
+        as_float64("t", t, low=0, high=np.inf),
         as_float64("a0", a0, low=None if depth == 1 else 0),
         as_float64("lam", lam, low=0),
     ]
+    check_broadcast(**dict(zip(("s", "t", "a0", "lam"), arrays, strict=True)))
     _refuse_growth_without_input(arrays[0], arrays[3])
     return as_kind_of(_strength(depth, tau, *arrays), s, t, a0, lam)
 
@@ -133,6 +134,7 @@ def learning_time(
         raise ValueError(f"frac must be within (0, 1), got {fractions.min()} .. {fractions.max()}")
     sv, lv = as_float64("s", s, low=0), as_float64("lam", lam, low=0)
     av = as_float64("a0", a0, low=None if depth == 1 else 0)
+    check_broadcast(s=sv, frac=fractions, a0=av, lam=lv)
     _refuse_growth_without_input(sv, lv)
     sv, fv, av, lv = np.broadcast_arrays(sv, fractions, av, lv)
     time = np.full(sv.shape, np.inf)
@@ -235,12 +237,10 @@ def unequal_layers(
     (True, array([False,  True]))
     """
     check_range("tau", tau, 0, open_low=True)
-    sv, av, bv, tv = np.broadcast_arrays(
-        as_float64("s", s, low=0),
-        as_float64("a0", a0),
-        as_float64("b0", b0),
-        as_float64("t", t, low=0),
-    )
+    sv, av, bv = as_float64("s", s, low=0), as_float64("a0", a0), as_float64("b0", b0)
+    tv = as_float64("t", t, low=0, high=np.inf)
+    check_broadcast(s=sv, a0=av, b0=bv, t=tv)
+    sv, av, bv, tv = np.broadcast_arrays(sv, av, bv, tv)
     x0, y0 = (av + bv) / math.sqrt(2), (av - bv) / math.sqrt(2)
     x2, y2 = x0**2, y0**2
     difference = np.abs((av - bv) * (av + bv))

@@ -20,7 +20,7 @@ from tractable.core.checks import check_choice, check_finite, check_range
 from tractable.core.progress import track
 from tractable.linear.arrays import as_float64
 from tractable.linear.inputs import check_count, check_size
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.strengths import check_depth
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class StudentCurves:
     """Time of the smallest recorded test error of each student, (B,)."""
     best_test: Floats
     """That error, (B,)."""
+
+    __repr__ = brief
 
     def to_dataset(self) -> xr.Dataset:
         """Return a dataset with the dimensions student and t."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tractable.core.checks import check_choice, check_range
 from tractable.linear.arrays import as_float64, as_kind_of
 from tractable.linear.inputs import check_count, random_numbers
+from tractable.linear.records import brief
 
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
@@ -47,6 +48,8 @@ class NoisyTask:
     """Its singular values, (r,), in units of sigma = 1."""
     V: Floats
     """Input vectors of the teacher, (N1, r)."""
+
+    __repr__ = brief
 
     @property
     def cov_yx(self) -> Floats:

@@ -12,7 +12,7 @@ from tractable.core.checks import check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.examples import Coordinates, coordinates
 from tractable.linear.noise import Edge, noise_and_rank
-from tractable.linear.records import from_dataset, to_dataset
+from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.shrinkage import signals_above
 from tractable.linear.transfer import transfer_benefit
 
@@ -51,6 +51,8 @@ class TransferEstimate:
     """Whether no reason speaks against the estimate."""
     reasons: tuple[str, ...]
     """What speaks against it."""
+
+    __repr__ = brief
 
     def to_dataset(self) -> xr.Dataset:
         """Return a dataset with the dimensions signal_a and signal_b."""

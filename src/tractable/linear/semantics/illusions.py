@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable.core.checks import check_range
+from tractable.linear.flow import check_times
 from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
 from tractable.linear.records import to_dataset
@@ -117,8 +118,10 @@ def illusions(dyn: ModeDynamics, t: Numbers, tol: float = 0.1) -> Illusions:
     (165, 'pine', 'has leaves')
     """
     check_range("tol", tol, 0)
-    times = np.atleast_1d(np.asarray(t, dtype=float))
     check_dynamics("dyn", dyn)
+    times = check_times(t)
+    if not len(times):
+        raise ValueError("t must hold at least one time, got none")
     path = dyn.beliefs(times)
     bumps = bump(path)
     feature, item = np.nonzero(bumps > tol)

@@ -50,6 +50,9 @@ class ItemTable:
     items: tuple[str, ...]
     features: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        check_finite("Y", np.asarray(self.Y, dtype=float))
+
     @classmethod
     def of(cls, Y: Numbers, items: Any = None, features: Any = None) -> ItemTable:
         """Return the table of a matrix with rows = items; names are numbers where none are given.
@@ -62,7 +65,6 @@ class ItemTable:
         values = np.array(Y, dtype=float)
         if values.ndim != 2 or not values.size:
             raise ValueError(f"Y must have shape (items, features), got {values.shape}")
-        check_finite("Y", values)
         names = []
         for argument, given, n, word in (
             ("items", items, values.shape[0], "item"),

@@ -179,9 +179,10 @@ class LinearTransfer(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         mean = measured.benefit.mean("seed")
         weakest, best = self.strengths_a[0], float(mean[0].max())
+        weak = ", that cannot be learned alone," if weakest <= self.aspect**0.25 else ""
         yield (
-            f"A task of strength {weakest:g}, that cannot be learned alone, gains up to "
-            f"{best:.2f} of its error from a related task."
+            f"A task of strength {weakest:g}{weak} gains up to {best:.2f} of its error from a "
+            f"related task."
         )
         rows = []
         for i, a in enumerate(self.strengths_a):

@@ -191,12 +191,16 @@ class SemanticOwn(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         half = theory.half_rise.mean("network").values
         items, features = theory.item.values, theory.feature.values
-        low, high = poles(theory.V.values[:, min(1, len(half) - 1)], items)
-        yield (
-            f"The first {len(half)} modes hold {float(theory.share.sum()):.0%} of the table. The "
-            f"first distinction (mode {min(2, len(half))}) is between {', '.join(high)} and "
-            f"{', '.join(low)}, at t = {half[min(1, len(half) - 1)]:.1f} tau."
-        )
+        sentence = f"The first {len(half)} modes hold {float(theory.share.sum()):.0%} of the table."
+        for k in range(len(half)):
+            low, high = poles(theory.V.values[:, k], items)
+            if low and high:  # a mode with one pole tells its items from none others
+                sentence += (
+                    f" The first distinction (mode {k + 1}) is between {', '.join(high)} and "
+                    f"{', '.join(low)}, at t = {half[k]:.1f} tau."
+                )
+                break
+        yield sentence
         rows: list[tuple[str, ...]] = []
         for k in range(len(half)):
             low, high = poles(theory.V.values[:, k], items)
