@@ -8,7 +8,6 @@ equation (L8). Depth 1 and 2 have closed forms; every other depth has one univer
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -266,9 +265,9 @@ def unequal_layers(
 # --- evaluation ------------------------------------------------------------------------------
 
 
-def check_depth(depth: int) -> None:
+def check_depth(depth: Any) -> None:
     """Refuse a depth that is no whole number >= 1."""
-    whole = isinstance(depth, numbers.Real) and np.isfinite(depth) and depth == int(depth)
+    whole = isinstance(depth, int | float | np.number) and float(depth).is_integer()
     if isinstance(depth, bool) or not whole:
         raise ValueError(f"depth must be a whole number of weight matrices >= 1, got {depth!r}")
     check_range("depth", depth, 1)
