@@ -108,11 +108,12 @@ def correlations(
     x1, y1, y2 = np.zeros(n_in), np.zeros(n_out), 0.0
     for start in range(0, n, rows):
         x, y = _block("X", rows_x, start, rows), _block("Y", rows_y, start, rows)
-        xx += x.T @ x
-        yx += y.T @ x
-        y2 += float(np.vdot(y, y))
-        x1 += x.sum(0)
-        y1 += y.sum(0)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            xx += x.T @ x
+            yx += y.T @ x
+            y2 += float(np.vdot(y, y))
+            x1 += x.sum(0)
+            y1 += y.sum(0)
     if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(y2)):
         raise ValueError("X and Y are too large: their squares overflow; scale them down")
     mean_x = mean_y = None

@@ -164,7 +164,7 @@ def plot_development_tree(
     Parameters
     ----------
     separation : array, shape (P, P)
-        Time at which each pair is told apart; see `separation_times`.
+        Time at which each pair is told apart, infinite for never; see `separation_times`.
     items : sequence of str, optional
         Names.
     xlabel : str
@@ -184,11 +184,13 @@ def plot_development_tree(
 
     from tractable import plot
 
-    times = np.array(as_float64("separation", separation))
+    times = np.array(separation, dtype=float)
     n = len(times)
     check_shape("separation", times.shape, (n, n))
-    last = 1.08 * float(times.max())
-    closeness = last - times  # items that part late are close
+    happens = np.isfinite(times)
+    last = 1.08 * float(as_float64("separation", times[~np.isinf(times)]).max()) or 1.0
+    # items that part late are close, those that never part the closest
+    closeness = last - np.where(happens, times, last)
     np.fill_diagonal(closeness, 0.0)
     links = linkage(squareform(np.maximum((closeness + closeness.T) / 2, 0.0)), "average")
     drawn = dendrogram(links, no_plot=True)

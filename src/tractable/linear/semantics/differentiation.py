@@ -128,7 +128,7 @@ def separation_times(dyn: ModeDynamics, frac: float = 0.5) -> np.ndarray:
     .. math:: d_{ij}(t) = \sum_a a_a(t)\,(v_{ia} - v_{ja})^2
 
     The time at which this squared distance first has the fraction ``frac`` of its final value;
-    0 for items that never differ, and on the diagonal.
+    infinite for items that never differ, 0 on the diagonal.
 
     Examples
     --------
@@ -147,9 +147,9 @@ def separation_times(dyn: ModeDynamics, frac: float = 0.5) -> np.ndarray:
         for j in range(i):
             squares = (loadings[i] - loadings[j]) ** 2
             goal = frac * float(squares @ final)
-            if goal > 1e-12:
-                found = first_passage(times, squares @ strengths, goal)
-                result[i, j] = result[j, i] = found
+            same = goal <= 1e-12
+            found = np.inf if same else first_passage(times, squares @ strengths, goal)
+            result[i, j] = result[j, i] = found
     return result
 
 

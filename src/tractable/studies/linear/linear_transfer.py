@@ -179,7 +179,9 @@ class LinearTransfer(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         mean = measured.benefit.mean("seed")
         weakest, best = self.strengths_a[0], float(mean[0].max())
-        weak = ", that cannot be learned alone," if weakest <= self.aspect**0.25 else ""
+        weak = (
+            ", that cannot be learned alone," if weakest <= (self.n_out / self.n_in) ** 0.25 else ""
+        )
         yield (
             f"A task of strength {weakest:g}{weak} gains up to {best:.2f} of its error from a "
             f"related task."

@@ -222,6 +222,8 @@ class SemanticOwn(Study):
         rows = []
         for k in np.argsort(-flat)[:10]:
             f, i = np.unravel_index(k, theory.bump.shape)
+            if flat[k] < 0.005:
+                break
             rows.append(
                 (
                     str(items[i]),
@@ -234,9 +236,10 @@ class SemanticOwn(Study):
             f"{int((flat > 0.1).sum())} of {flat.size} beliefs go astray by more than 0.1 on the "
             "way."
         )
-        yield Table(
-            "Largest illusions", ("item", "feature", "size", "belief at the end"), tuple(rows)
-        )
+        if rows:
+            yield Table(
+                "Largest illusions", ("item", "feature", "size", "belief at the end"), tuple(rows)
+            )
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable.linear.plots import (
