@@ -267,12 +267,8 @@ def unequal_layers(
 
 def check_depth(depth: Any) -> None:
     """Refuse a depth that is no whole number >= 1."""
-<<<<<<< HEAD
     real = isinstance(depth, int | float | np.integer | np.floating)
     whole = real and bool(np.isfinite(depth)) and depth == int(depth)
-=======
-    whole = isinstance(depth, int | float | np.number) and float(depth).is_integer()
->>>>>>> linear
     if isinstance(depth, bool) or not whole:
         raise ValueError(f"depth must be a whole number of weight matrices >= 1, got {depth!r}")
     check_range("depth", depth, 1)
