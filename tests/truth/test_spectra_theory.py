@@ -269,3 +269,26 @@ def test_a_user_function_gives_the_built_in_spectrum() -> None:
     scaled = JacobianSpectrum("hard_tanh", 8, q=0.25)  # the same function in units of its kink
     spectrum = JacobianSpectrum(phi, 8, q=0.25 * 6.25)
     np.testing.assert_allclose(spectrum.cdf(lam), scaled.cdf(lam), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "smooth"])
+@pytest.mark.parametrize("sigma0_2", [0.25, 1.0, 4.0])
+def test_limit_laws_agree_with_themselves(kind: str, sigma0_2: float) -> None:
+    # IDENTITY: the density is the slope of the distribution, and has the moments of the series
+    law = UniversalSpectrum(kind, sigma0_2)  # type: ignore[arg-type]  # parametrized
+    low, high = law.support[-1]
+    middle = np.exp(np.linspace(np.log(max(low, 1e-3)), np.log(high), 60)[3:-3])
+    step = 1e-5 * middle
+    slope = (law.cdf(middle + step) - law.cdf(middle - step)) / (2 * step)
+    np.testing.assert_allclose(law.density(middle), slope, rtol=1e-5)
+    if kind == "smooth":  # square-root edges: a Chebyshev rule has no singularity at them
+        n = 4000
+        angle = (np.arange(n) + 0.5) * np.pi / n
+        lam = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angle)
+        weight = 0.5 * (high - low) * np.sin(angle) * np.pi / n * law.density(lam)
+        assert weight.sum() == pytest.approx(1.0, abs=1e-4)
+        for k, moment in enumerate(law.moments(3), 1):
+            assert (weight * lam**k).sum() == pytest.approx(moment, rel=1e-4)
+        assert law.moments(2)[1] - 1 == pytest.approx(
+            sigma0_2, rel=1e-12
+        )  # the variance is m_2 - 1
