@@ -46,11 +46,20 @@ PAGES = [
     ),
 ]
 # Each system, with the letter of its equations.
-SYSTEMS = {"dynamics": "D", "linear": "L", "spectra": "S", "spiking": "P", "tensors": "T"}
+SYSTEMS = {
+    "dynamics": "D",
+    "linear": "L",
+    "spectra": "S",
+    "spiking": "P",
+    "tensors": "T",
+    "vision.convrnn": "C",
+    "vision.retina": "R",
+    "walkback": "W",
+}
 SYSTEM_SOURCES = [
     path
     for system in SYSTEMS
-    for path in sorted((ROOT / "src" / "tractable" / system).rglob("*.py"))
+    for path in sorted((ROOT / "src" / "tractable").joinpath(*system.split(".")).rglob("*.py"))
 ]
 LANGUAGES = {"python", "bash", "text", "toml", "{toctree}", "{eval-rst}", "{include}", "{image}"}
 THEORY = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "theory").glob("*.md"))
@@ -224,9 +233,13 @@ def resolve(name: str) -> object:
     return None
 
 
+def page_name(system: str) -> str:
+    return f"{system.rsplit('.', 1)[-1]}.md"
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_reference_lists_every_public_name(system: str) -> None:
-    text = (DOCS / "reference" / f"{system}.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference" / page_name(system)).read_text(encoding="utf-8")
     entries = re.findall(r"^   ~?([\w.]+)$", text, re.MULTILINE)
     listed = [entry.rsplit(".", 1)[-1] for entry in entries]
     assert len(listed) == len(set(listed))
@@ -294,9 +307,10 @@ def test_references_can_be_found_and_equations_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_equations_are_numbered_in_order_and_name_their_function(system: str) -> None:
-    text = (DOCS / "theory" / f"{system}.md").read_text(encoding="utf-8")
+    text = (DOCS / "theory" / page_name(system)).read_text(encoding="utf-8")
     labels = re.findall(r"\\tag\{([A-Z]+\d+)\}", text)
     assert labels == [f"{SYSTEMS[system]}{i}" for i in range(1, len(labels) + 1)]
     # Between an equation and the next one stands the function that evaluates it.
     for label, after in zip(labels, re.split(r"\\tag\{[A-Z]+\d+\}", text)[1:], strict=True):
-        assert re.search(rf"`~?tractable\.{system}\.\w+", after), f"({label}) names no function"
+        named = re.search(rf"`~?tractable\.{re.escape(system)}\.\w+", after)
+        assert named, f"({label}) names no function"

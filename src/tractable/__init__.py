@@ -11,7 +11,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SYSTEMS = ("dynamics", "linear", "spectra", "spiking", "tensors")
+_SYSTEMS = ("dynamics", "linear", "spectra", "spiking", "tensors", "vision", "walkback")
 _SUBPACKAGES = ("core", "data", "plot", "report", "result", "studies", "study", "train", *_SYSTEMS)
 
 __all__ = [*_SUBPACKAGES, "__version__"]

@@ -1,0 +1,1 @@
+"""Studies of vision: retina and convolutional recurrent networks."""

@@ -1,0 +1,1 @@
+"""Studies of learned transition operators."""

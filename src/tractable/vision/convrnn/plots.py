@@ -1,0 +1,3 @@
+"""Pictures: theory is a line, a measurement is a marker."""
+
+__all__: list[str] = []
