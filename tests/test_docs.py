@@ -5,7 +5,7 @@ Every block of code in README, CONTRIBUTING and docs is of a kind listed in `LAN
 - ``python`` runs, in one namespace for each page; a block that begins with ``# name.py`` is written
   to that file and can be imported and run by later blocks;
 - ``bash`` is checked line by line. ``tractable`` commands that are cheap run in this process (own
-  study files, the preset ``smoke``, ``--dry-run``, reports, lists); of the others, and of searches,
+  study files, the preset ``smoke``, ``--dry-run``, reports, lists); of others,
   every flag is parsed. Of all other commands the files, targets and options that they name must
   exist;
 - ``text`` right after a block that ran is what it prints, with ``...`` for any text;
@@ -176,9 +176,9 @@ def run_tractable(words: list[str], where: str) -> str:
     assert words, where
     cheap = {"--help", "--dry-run", "--version", "smoke"} & set(words)
     own_file = len(words) > 1 and words[1].endswith(".py")
-    studied = words[0] in ("run", "sweep", "search")
+    studied = words[0] in ("run", "sweep", "search", "explore")
     parse_only = studied and not cheap and not own_file and not finished(words)
-    parse_only |= words[0] == "search" and "--help" not in words
+    parse_only |= words[0] in ("search", "explore") and "--help" not in words
     with (
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,

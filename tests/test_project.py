@@ -42,7 +42,7 @@ def test_every_dependency_is_pinned() -> None:
     pinned = {
         line.split("==")[0].lower().replace("_", "-") for line in lines if not line.startswith("#")
     }
-    assert wanted <= pinned
+    assert wanted - {"tractable"} <= pinned  # an extra may name another one of ours
     assert next(line for line in lines if not line.startswith("#")).startswith("torch==")
 
 

@@ -37,6 +37,7 @@ usage: tractable COMMAND ...
   sweep STUDY --grid ...   run it at every point of a grid, here or on a cluster
   search STUDY [flags]     look for the parameters that are best
   report RUNS...           draw the page of a finished run again, or one page of a sweep
+  explore [STUDY] [flags]  a local page with sliders that move the theory's curves
   data                     the named data sets, and where they are
 
 tractable run STUDY --help shows the parameters of a study.
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {
         **{"list": _list, "run": _run, "sweep": _sweep, "search": _search},
-        **{"report": _report, "data": _data},
+        **{"report": _report, "explore": _explore, "data": _data},
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
@@ -267,7 +268,12 @@ def _parse(cls: type[Study], name: str, words: list[str], command: str = "run") 
     from tractable import flags
 
     return flags.parse_flags(
-        {"run": flags.RunFlags, "sweep": flags.SweepFlags, "search": flags.SearchFlags}[command],
+        {
+            "run": flags.RunFlags,
+            "sweep": flags.SweepFlags,
+            "search": flags.SearchFlags,
+            "explore": flags.ExploreFlags,
+        }[command],
         cls,
         f"tractable {command} {name}",
         f"{cls.title()}{paper}\n\nPresets: {presets}",
@@ -331,6 +337,29 @@ def _report(words: list[str]) -> int:
     found = sweep_report.open_runs(flags.folders, flags.out)
     print(sweep_report.write(found, figures=flags.figures))
     return OK
+
+
+def _explore(words: list[str]) -> int:
+    from tractable.explore import link_words, serve
+    from tractable.flags import parse_explore
+
+    name = words[0] if words and not words[0].startswith("-") else None
+    if name is None:
+        flags, link = parse_explore(words), {}
+    else:
+        from tractable.studies import find
+
+        flags = _parse(find(name), name, words[1:], "explore")
+        link = {"study": name, **link_words(flags.study)}
+        if flags.seed:
+            link["seed"] = str(flags.seed)
+    return serve(
+        link,
+        port=flags.port,
+        browser=flags.browser,
+        out=flags.out,
+        tell=lambda address: print(f"{address}\nCtrl-C ends it.", flush=True),
+    )
 
 
 def _data(words: list[str]) -> int:

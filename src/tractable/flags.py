@@ -1,4 +1,4 @@
-"""The flags of ``run``, ``sweep`` and ``search``, beside the fields of the study; of ``report``."""
+"""The flags of every command, beside the fields of the study."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ import tyro
 from tractable.study import Study
 
 __all__ = [
+    "ExploreFlags",
+    "OpenFlags",
     "ReportFlags",
     "RunFlags",
     "SearchFlags",
     "SweepFlags",
+    "parse_explore",
     "parse_flags",
     "parse_report",
     "parse_run",
@@ -124,6 +127,31 @@ class SearchFlags(Generic[S]):
 
 
 @dataclass(frozen=True)
+class OpenFlags:
+    """Open a local page on which sliders move the theory's curves; Ctrl-C ends it."""
+
+    port: int = 2718
+    """Of this machine; nobody else can open the page."""
+    browser: bool = True
+    """Open the page in the browser."""
+    out: Path = Path("runs")
+    """Folder of the run folders."""
+
+
+@dataclass(frozen=True)
+class ExploreFlags(OpenFlags, Generic[S]):
+    """Everything that the command line of a page says: where its sliders stand."""
+
+    study: Annotated[S, tyro.conf.arg(name="")] = None  # type: ignore[assignment]  # always given
+    preset: str = "default"
+    """Set of parameters to start from; flags override it."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="PATH")] = None
+    """Start from this params.json or run folder; excludes --preset."""
+    seed: int = 0
+    """Of the simulation."""
+
+
+@dataclass(frozen=True)
 class ReportFlags:
     """Draw the page of a finished run again, or one page of a sweep; nothing is computed."""
 
@@ -138,6 +166,11 @@ class ReportFlags:
 def parse_report(words: Sequence[str]) -> ReportFlags:
     """Parse the words after ``tractable report``."""
     return tyro.cli(ReportFlags, prog="tractable report", args=words)
+
+
+def parse_explore(words: Sequence[str]) -> OpenFlags:
+    """Parse the words after ``tractable explore`` where they name no study."""
+    return tyro.cli(OpenFlags, prog="tractable explore", args=words)
 
 
 def parse_run(

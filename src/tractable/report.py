@@ -40,6 +40,7 @@ __all__ = [
     "Picture",
     "command",
     "environment",
+    "markup",
     "open_run",
     "paper_url",
     "picture",
@@ -223,8 +224,8 @@ def picture(figure: Figure, name: str, folder: Path, suffix: str, number: int) -
         with style():
             figure.savefig(path)
     caption = str(figure.get_label() or name.replace("_", " "))
-    markup = _markup(figure, svg, f"figure-{number}", caption)
-    return Picture(markup, caption, f"figures/{path.name}", figure.get_figwidth() > WIDE_INCHES)
+    inline = markup(figure, f"figure-{number}", caption, svg=svg)
+    return Picture(inline, caption, f"figures/{path.name}", figure.get_figwidth() > WIDE_INCHES)
 
 
 @contextlib.contextmanager
@@ -250,10 +251,22 @@ def _svg(figure: Figure) -> str:
         return text.getvalue()
 
 
-def _markup(figure: Figure, svg: str, prefix: str, caption: str) -> str:
-    """Return a figure as markup of a page, with its caption as the accessible name."""
+def markup(figure: Figure, prefix: str, caption: str, *, svg: str | None = None) -> str:
+    """Return a figure as markup of a page, with its caption as the accessible name.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    prefix : str
+        Of all identifiers in the markup: another one for every figure of a page.
+    caption : str
+        What the figure shows.
+    svg : str, optional
+        The figure drawn already.
+    """
     from markupsafe import escape
 
+    svg = _svg(figure) if svg is None else svg
     if _points(figure) <= LARGE_POINTS:
         inline = _inline_svg(svg, prefix, caption)
         if len(inline) <= LARGE_BYTES:

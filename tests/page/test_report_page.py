@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +17,10 @@ from tractable.core.processes import load_file
 from tractable.report import write
 from tractable.study import Result, Study, Table
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.page,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
-]
+pytestmark = pytest.mark.page
 
 HERE = Path(__file__).parent
 hard = load_file(HERE / "hard_study.py")
-QUIET = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-]
 
 # Pairs (text, contrast) of all text that is below the WCAG AA ratio; 3 instead of 4.5 for large
 # text (24 px, or 18.66 px in bold). Backgrounds are composited from the root of the page.
@@ -114,17 +99,6 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     finally:
         del os.environ["TOY_COUNTER"]
     return Report(result, write(result))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *root])
-        yield browser
-        browser.close()
 
 
 @dataclass

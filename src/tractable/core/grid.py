@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from tractable.core.checks import check_range, nearest_names
 from tractable.core.fields import Range, check_field
 
-__all__ = ["Axis", "Grid", "Interval", "Listed", "kind_of", "read_axis", "read_grid"]
+__all__ = ["Axis", "Grid", "Interval", "Listed", "kind_of", "read_axis", "read_grid", "read_value"]
 
 LARGEST_NAMED = 100  # values and points that a message lists one by one
 SEED = Annotated[int, Range(0, 2**63 - 1)]
@@ -239,7 +239,7 @@ def _axis(name: str, values: Any, hint: Any, drawn: bool) -> Axis:
     if isinstance(values, str):
         if kind in (int, float) and (span := SPAN.fullmatch(values)):
             return Axis(name, _span(name, span, kind, bounds, drawn))
-        values = [_value(name, word, hint) for word in _words(values)]
+        values = [read_value(name, word, hint) for word in _words(values)]
     elif isinstance(values, Interval):
         return Axis(name, values)
     elif not isinstance(values, Sequence) and not hasattr(values, "__iter__"):
@@ -304,7 +304,14 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in words if word.strip()]
 
 
-def _value(name: str, word: str, hint: Any) -> Any:
+def read_value(name: str, word: str, hint: Any) -> Any:
+    """Return the value of one field that a text writes: ``32``, ``true``, ``(2,8)``, ``None``.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read as the field's type; whether it is permitted is the field's own check.
+    """
     kind, _ = kind_of(hint)
     origin = get_origin(kind)
     if word == "None" and type(None) in get_args(_bare(hint)):
@@ -314,22 +321,22 @@ def _value(name: str, word: str, hint: Any) -> Any:
     if kind is bool:
         known = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
         if word.lower() not in known:
-            raise ValueError(f"grid: {name} must be true or false, got {word!r}")
+            raise ValueError(f"{name} must be true or false, got {word!r}")
         return known[word.lower()]
     if kind is str:
         return word
     if origin is tuple:
         inner = get_args(kind)[0]
         if not (word.startswith("(") and word.endswith(")")):
-            raise ValueError(f"grid: {name} takes tuples, as in {name}=(2,8),(2,8,32); got {word}")
-        return tuple(_value(name, item, inner) for item in _words(word[1:-1]))
+            raise ValueError(f"{name} takes tuples, as in {name}=(2,8),(2,8,32); got {word}")
+        return tuple(read_value(name, item, inner) for item in _words(word[1:-1]))
     if kind in (int, float):
         try:
             return kind(word)
         except ValueError:
             if kind is int and _is_number(word):
                 return float(word)  # refused by the field's own check, with the others
-            raise ValueError(f"grid: {name} must be {kind.__name__}, got {word!r}") from None
+            raise ValueError(f"{name} must be {kind.__name__}, got {word!r}") from None
     try:
         return ast.literal_eval(word)
     except (ValueError, SyntaxError):
