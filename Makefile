@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND = Agg
 
-.PHONY: demo test test-all lint docs bench clean
+.PHONY: demo test test-all lint docs bench studies clean
 
 demo: $(VENV)/base
 	@$(BIN)/tractable run dynamics-sentiment || test $$? -eq 1
@@ -28,6 +28,10 @@ docs: $(VENV)/docs
 
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
+
+# Every default preset, and the page of all claims: hours on two cores; it goes on where it was stopped.
+studies: $(VENV)/base
+	$(BIN)/python docs/claims.py
 
 clean:
 	rm -rf build dist docs/gallery docs/reference/generated
