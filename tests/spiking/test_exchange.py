@@ -136,6 +136,21 @@ def test_snntorch_reads_the_graph_and_gives_the_same_voltage() -> None:
     assert float(ours.layers[0].v.abs().max()) > 0.5
 
 
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the reader that Norse calls
+def test_norse_reads_the_graph_and_gives_the_same_voltage() -> None:
+    norse = pytest.importorskip("norse.torch")
+    net = SpikingNet.of_sizes(6, 3, params=FREE, w0=1.5, integrator="peer_euler", seed=1)
+    inputs = (torch.from_numpy(np.random.default_rng(0).random((400, 1, 6))) < 0.05).float()
+    ours = net.simulate(inputs)
+    peer, state, theirs = norse.from_nir(to_nir(net), dt=1e-4), None, []
+    with torch.no_grad():
+        for x in inputs:
+            _, state = peer(x, state)
+            theirs.append(state.state["lif_0"][0][1].v.reshape(-1).clone())
+    assert float((torch.stack(theirs) - ours.layers[0].v[:, 0]).abs().max()) <= 1e-4
+
+
 def test_events_and_rasters() -> None:
     events = SpikeEvents([0.04, 0.1], [1, 0], 2, 0.3)  # type: ignore[arg-type]  # lists are taken
     raster = events.raster(0.1)

@@ -63,6 +63,22 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert torch.equal(first.layers[0].weight, second.layers[0].weight)
 
 
+@pytest.mark.slow
+def test_the_number_of_threads_changes_nothing_that_is_learned() -> None:
+    code = (
+        "import sys, torch; torch.set_num_threads(int(sys.argv[2])); sys.path.insert(0, sys.argv[1])\n"
+        "from test_learn import run\n"
+        "print(*run(5)[1].cost)"
+    )
+    costs = []
+    for threads in ("1", "2"):
+        line = [sys.executable, "-c", code, str(Path(__file__).parent), threads]
+        out = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        costs.append([float(word) for word in out.split()])
+    assert len(costs[0]) == 5
+    np.testing.assert_allclose(costs[1], costs[0], rtol=1e-3)
+
+
 def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     run(5, path)

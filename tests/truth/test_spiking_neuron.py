@@ -13,6 +13,7 @@ from tractable.spiking import (
     LIFParams,
     alpha_kernel,
     fi_curve,
+    fluctuation_driven,
     kernel_autocorrelation,
     membrane_std,
     psp,
@@ -234,3 +235,11 @@ def test_spread_of_the_free_potential() -> None:
     assert float(v.std(0).square().mean().sqrt()) == pytest.approx(
         float(membrane_std(5.0, 100, 10.0)), rel=0.06
     )
+
+
+def test_the_scale_for_a_wanted_spread_gives_it() -> None:
+    params = LIFParams(v_th=1e6, tau_mem=20.0)
+    layer = LIFLayer(80, 60, params, w0=fluctuation_driven(8.0, 3.0, params), seed=5)
+    with torch.no_grad():
+        v = layer(random_spikes(40_000, 1, 80, 0.008 * 0.1)).v[2000:, 0]
+    assert float(v.std(0).square().mean().sqrt()) == pytest.approx(3.0, rel=0.06)

@@ -23,6 +23,7 @@ from tractable.spiking.surrogate import surrogate_derivative
 from tractable.spiking.theory import (
     alpha_kernel,
     fi_curve,
+    fluctuation_driven,
     kernel_autocorrelation,
     membrane_std,
     psp,
@@ -56,6 +57,7 @@ __all__ = [
     "XorTask",
     "alpha_kernel",
     "fi_curve",
+    "fluctuation_driven",
     "from_image",
     "from_nir",
     "from_tonic",

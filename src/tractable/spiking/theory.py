@@ -11,6 +11,7 @@ from tractable.spiking.params import LIFParams
 __all__ = [
     "alpha_kernel",
     "fi_curve",
+    "fluctuation_driven",
     "kernel_autocorrelation",
     "membrane_std",
     "psp",
@@ -104,6 +105,43 @@ def membrane_std(
     check_range("n_inputs", n_inputs, 1)
     energy = psp_energy(constants.tau_mem, constants.tau_syn)
     return spread * np.sqrt(n_inputs * rate / 1000 * energy)
+
+
+def fluctuation_driven(
+    rate_hz: float, std_mv: float = 5.0, params: LIFParams | None = None
+) -> float:
+    r"""Return the initial scale ``w0`` at which the input makes the voltage fluctuate by a spread.
+
+    .. math:: w_0 = \mathrm{std}(U) \Big/ \sqrt{\nu \textstyle\int \epsilon^2 dt}
+
+    which is (P3) with :math:`\sigma_W = w_0 / \sqrt{n}`, whatever the number of inputs. A spread of
+    half the distance to threshold, the default at 10 mV, makes neurons fire now and then from the
+    start: neither silent, from where spike-based rules learn slowly, nor regular.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Rate of each input, Hz, > 0.
+    std_mv : float
+        Wanted standard deviation of the free voltage, mV, > 0.
+    params : LIFParams, optional
+        Time constants; the default ones when absent.
+
+    Returns
+    -------
+    float
+        For ``w0`` of `LIFLayer` and `SpikingNet.of_sizes`, mV.
+
+    Examples
+    --------
+    >>> w0 = fluctuation_driven(5.0)
+    >>> w0
+    77.4596669
+    >>> float(membrane_std(w0 / 100**0.5, 100, 5.0))
+    5.0
+    """
+    _positive(rate_hz=rate_hz, std_mv=std_mv)
+    return float(std_mv / membrane_std(1.0, 1, rate_hz, params))
 
 
 def fi_curve(current_mv: ArrayLike, params: LIFParams | None = None) -> np.ndarray:
