@@ -66,7 +66,8 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 @pytest.mark.slow
 def test_the_number_of_threads_changes_nothing_that_is_learned() -> None:
     code = (
-        "import sys, torch; torch.set_num_threads(int(sys.argv[2])); sys.path.insert(0, sys.argv[1])\n"
+        "import sys, torch; torch.set_num_threads(int(sys.argv[2]))\n"
+        "sys.path.insert(0, sys.argv[1])\n"
         "from test_learn import run\n"
         "print(*run(5)[1].cost)"
     )
