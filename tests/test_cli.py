@@ -232,3 +232,31 @@ def test_data_lists_every_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "sll: 3,000 sentences" in printed
     assert "Listing(" not in printed
+
+
+def test_a_smoke_run_asserts_nothing_and_says_so(capsys, tmp_path) -> None:
+    path = tmp_path / "small.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import Annotated, ClassVar\n"
+        "import xarray as xr\n"
+        "from tractable.study import Check, Paper, Range, Run, Study\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Small(Study):\n"
+        "    '''A claim that needs size.'''\n"
+        "    presets: ClassVar = {'smoke': {'n': 2}}\n"
+        "    n: Annotated[int, Range(1, 100)] = 50\n"
+        "    '''Size.'''\n"
+        "    def measure(self, run): return xr.Dataset({'y': float(self.n)})\n"
+        "    def theory(self, measured=None): return xr.Dataset({'y': 60.0})\n"
+        "    def checks(self, theory, measured):\n"
+        "        yield Check('size', measured.y, theory.y, source='a count')\n",
+        encoding="utf-8",
+    )
+    line = ["run", str(path), "--out", str(tmp_path)]
+    assert main([*line, "--preset", "smoke"]) == 0
+    printed = capsys.readouterr().out
+    assert "too small  size" in printed
+    assert "0 of 1 checks hold (preset smoke: too small for the claims)" in printed
+    assert main(line) == 1
+    assert "FAILS  size" in capsys.readouterr().out

@@ -93,8 +93,10 @@ class Result:
         return all(check.holds for check in self.checks)
 
     def summary(self) -> str:
-        """Return ``m of n checks hold``."""
-        return f"{sum(c.holds for c in self.checks)} of {len(self.checks)} checks hold"
+        """Return ``m of n checks hold``, and that a smoke run is too small where some do not."""
+        small = self.study.is_smoke and not self.holds
+        held = f"{sum(c.holds for c in self.checks)} of {len(self.checks)} checks hold"
+        return held + (" (preset smoke: too small for the claims)" if small else "")
 
     def __repr__(self) -> str:
         return f"<Result of {self.study.name()}: {self.summary()}; {self.folder}>"
