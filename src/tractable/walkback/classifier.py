@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ __all__ = ["ImageClassifier", "train_classifier"]
 
 
 class ImageClassifier(nn.Module):
-    """Convolutions of stride 2 down to at most 4 x 4 pixels, features, classes.
+    """Convolutions and pooling down to at most 4 x 4 pixels, features, classes.
 
     Parameters
     ----------
@@ -41,37 +41,42 @@ class ImageClassifier(nn.Module):
         check_shape("shape", shape, ("channels", "height", "width"))  # type: ignore[arg-type]
         check_range("n_classes", n_classes, 2)
         self.shape = tuple(shape)
-        channels, side, width = self.shape[0], max(self.shape[1:]), 16
+        channels, height, breadth = self.shape
+        width = 16
         blocks: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-        height, breadth = self.shape[1:]
-        while side > 4:
-            blocks += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), nn.ReLU()]
-            width, side = 2 * width, (side + 1) // 2
-            height, breadth = (height + 1) // 2, (breadth + 1) // 2
-        self.body = nn.Sequential(*blocks, nn.Flatten())
-        self.feature = nn.Linear(width * height * breadth, n_features)
-        self.head = nn.Linear(n_features, n_classes)
+        if max(height, breadth) > 16:
+            blocks.append(nn.MaxPool2d(2))
+            height, breadth = height // 2, breadth // 2
+        while max(height, breadth) > 4 and min(height, breadth) > 1:
+            blocks += [nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            width, height, breadth = 2 * width, height // 2, breadth // 2
+        self.body = nn.Sequential(
+            *blocks,
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(width * height * breadth, n_features),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(n_features, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (B, K), of images of any shape with as many pixels."""
-        return self.head(torch.relu(self.feature(self.body(x.reshape(len(x), *self.shape)))))
+        return self.head(self.body(x.reshape(len(x), *self.shape)))
 
     def features(self, x: ArrayLike) -> np.ndarray:
-        """Return the feature vectors before the nonlinearity, float64, shape (B, n_features)."""
-        return self._chunked(x, lambda part: self.feature(self.body(part)))
+        """Return the feature vectors, float64, shape (B, n_features)."""
+        return self._chunked(x, self.body)
 
     def probabilities(self, x: ArrayLike) -> np.ndarray:
         """Return class probabilities, float64, shape (B, K)."""
-        return self._chunked(
-            x, lambda part: self.head(torch.relu(self.feature(self.body(part)))).softmax(1)
-        )
+        return self._chunked(x, lambda part: self.head(self.body(part)).softmax(1))
 
-    def _chunked(self, x: ArrayLike, function: object) -> np.ndarray:
+    def _chunked(self, x: ArrayLike, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         flat = torch.from_numpy(rows("x", x)).float()
         like = next(self.parameters())
         with torch.inference_mode():
             parts = [
-                function(part.reshape(len(part), *self.shape).to(like.device))  # type: ignore[operator]
+                function(part.reshape(len(part), *self.shape).to(like.device))
                 for part in flat.split(1024)
             ]
         return torch.cat(parts).cpu().double().numpy()
@@ -114,7 +119,7 @@ def train_classifier(
     Returns
     -------
     ImageClassifier
-        In eval mode. About 98.5 % of new 8 x 8 digits are right after 800 steps (3 s of a CPU).
+        In eval mode. About 98.5 % of new 8 x 8 digits are right after 800 steps (4 s of a CPU).
     """
     images = torch.from_numpy(rows("x", x)).float()
     classes = torch.as_tensor(np.asarray(labels)).long()
