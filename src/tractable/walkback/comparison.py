@@ -21,8 +21,8 @@ __all__ = ["Comparison", "Scores", "compare", "score"]
 class Classifier(Protocol):
     """What scores images: features and class probabilities, as of `ImageClassifier`."""
 
-    def features(self, x: ArrayLike) -> np.ndarray: ...  # noqa: D102
-    def probabilities(self, x: ArrayLike) -> np.ndarray: ...  # noqa: D102
+    def features(self, x: ArrayLike) -> np.ndarray: ...
+    def probabilities(self, x: ArrayLike) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
