@@ -38,7 +38,7 @@ class ImageClassifier(nn.Module):
 
     def __init__(self, shape: Sequence[int], n_classes: int, *, n_features: int = 32) -> None:
         super().__init__()
-        check_shape("shape", shape, ("channels", "height", "width"))  # type: ignore[arg-type]
+        check_shape("shape", shape, ("channels", "height", "width"))
         check_range("n_classes", n_classes, 2)
         self.shape = tuple(shape)
         channels, height, breadth = self.shape

@@ -82,8 +82,8 @@ def mmd2(x: ArrayLike, y: ArrayLike, bandwidths: Sequence[float]) -> Discrepancy
     across_x, across_y = xy.rows / l, xy.columns / m
     value = within_x.mean() + within_y.mean() - 2 * across_x.mean()
     # E of the squared centered kernel: E k^2 - 2 E (row mean)^2 + (E k)^2, here from the pairs x, y
-    second = xy.squares / (m * l) - np.mean(across_x**2) - np.mean(across_y**2)
-    second = max(second + across_x.mean() ** 2, 0.0)
+    row_means = float(np.mean(across_x**2) + np.mean(across_y**2) - across_x.mean() ** 2)
+    second = max(xy.squares / (m * l) - row_means, 0.0)
     noise = second * (1 / m + 1 / l)  # of a row mean, hence no variance of the first order
     first = max(float(np.var(within_x - across_x)) - noise, 0.0) / m
     first += max(float(np.var(within_y - across_y)) - noise, 0.0) / l
