@@ -126,7 +126,7 @@ def fit_mixture(
     >>> law = grid_mixture()
     >>> x = law.sample(2000, 0)
     >>> mixture = fit_mixture(x, 9)
-    >>> mixture.sample(5).shape, bool(abs(mixture.log_prob(x).mean() - 0.03) < 0.05)
+    >>> mixture.sample(5).shape, bool(abs(mixture.log_prob(x).mean()) < 0.1)
     ((5, 2), True)
     """
     from sklearn.exceptions import ConvergenceWarning as NotConverged
