@@ -274,6 +274,7 @@ def inpaint(
     prior: Any,
     num_resample: int = 1,
     extra_steps: int = 0,
+    basis: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Fill in what is not known, with the known values held at every step.
@@ -292,6 +293,9 @@ def inpaint(
         Steps at each temperature, >= 1: more of them let the unknown part agree with the known one.
     extra_steps : int
         Further steps at T = 1.
+    basis : Tensor, optional
+        Orthogonal matrix R, (dim, dim), where the operator's states are ``x.flatten(1) @ R``: x and
+        mask are in pixels, the states in principal components (see `PixelSpace`).
     generator : torch.Generator, optional
         Decides the chains.
 
@@ -309,7 +313,26 @@ def inpaint(
         raise ValueError(
             f"mask must broadcast over x of shape {tuple(x.shape)}, got {tuple(mask.shape)}"
         ) from None
-    operator.check_state(torch.where(known, x, torch.zeros_like(x)), "x")
+    filled = torch.where(known, x, torch.zeros_like(x))
+    if basis is None:
+        operator.check_state(filled, "x")
+    elif tuple(basis.shape) != (operator.dim, operator.dim) or x[0].numel() != operator.dim:
+        raise ValueError(
+            f"basis must have shape ({operator.dim}, {operator.dim}) and x as many values a state, "
+            f"got {tuple(basis.shape)} and {tuple(x.shape)}"
+        )
+    turn = None if basis is None else basis.to(x)
+
+    def clamped(state: Tensor) -> Tensor:
+        pixels = state if turn is None else (state.flatten(1) @ turn.T).reshape(x.shape)
+        return torch.where(known, filled, pixels)
+
+    def hold(state: Tensor) -> Tensor:
+        pixels = clamped(state)
+        if turn is None:
+            return pixels
+        return (pixels.flatten(1) @ turn).reshape(len(x), *operator.event_shape)
+
     on = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=on))
     source = torch.Generator(device_of(operator)).manual_seed(seed)
@@ -318,6 +341,5 @@ def inpaint(
     with torch.inference_mode():
         s = prior.sample(len(x), generator=source)
         for step, temperature in steps:
-            s = torch.where(known, x, s)
-            s = operator.sample(s, temperature, step=step, generator=source)
-        return torch.where(known, x, s)
+            s = operator.sample(hold(s), temperature, step=step, generator=source)
+        return clamped(s)
