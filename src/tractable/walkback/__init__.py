@@ -10,6 +10,13 @@ from tractable.walkback.baselines import (
     fit_kernel,
     fit_mixture,
 )
+from tractable.walkback.bound import (
+    BoundResult,
+    LevelTable,
+    LowESSWarning,
+    level_table,
+    log_likelihood_bound,
+)
 from tractable.walkback.classifier import ImageClassifier, train_classifier
 from tractable.walkback.comparison import Comparison, Scores, compare, score
 from tractable.walkback.coverage import (
@@ -26,7 +33,15 @@ from tractable.walkback.image_sets import (
     read_array,
     read_image_folder,
 )
+from tractable.walkback.learn import (
+    FitResult,
+    NoHeatingWarning,
+    SigmaCollapseWarning,
+    StepInfo,
+    fit,
+)
 from tractable.walkback.nets import conv_operator, mlp_operator
+from tractable.walkback.objective import WalkbackStats, walkback_loss
 from tractable.walkback.operators import (
     BernoulliOperator,
     GaussianOperator,
@@ -50,9 +65,11 @@ __all__ = [
     "TOYS",
     "BernoulliOperator",
     "BernoulliPrior",
+    "BoundResult",
     "Comparison",
     "Coverage",
     "Discrepancy",
+    "FitResult",
     "GaussianDensity",
     "GaussianOperator",
     "GaussianPrior",
@@ -60,18 +77,25 @@ __all__ = [
     "ImageSet",
     "KernelDensity",
     "LabelShares",
+    "LevelTable",
+    "LowESSWarning",
     "MixtureDensity",
+    "NoHeatingWarning",
     "Path",
     "PixelSpace",
     "Schedule",
     "Scores",
+    "SigmaCollapseWarning",
+    "StepInfo",
     "Toy",
     "Trajectory",
     "TransitionOperator",
+    "WalkbackStats",
     "bits_per_dim",
     "compare",
     "conv_operator",
     "dequantize",
+    "fit",
     "fit_gaussian",
     "fit_kernel",
     "fit_mixture",
@@ -80,7 +104,9 @@ __all__ = [
     "grid_mixture",
     "inpaint",
     "label_shares",
+    "level_table",
     "load_image_set",
+    "log_likelihood_bound",
     "memorization_ratio",
     "mlp_operator",
     "mmd2",
@@ -94,5 +120,6 @@ __all__ = [
     "swiss_roll",
     "toy",
     "train_classifier",
+    "walkback_loss",
     "walkback_path",
 ]
