@@ -139,15 +139,20 @@ class Learned:
 
 
 def operator_of(
-    variant: str, dim: int, *, hidden: tuple[int, ...], sigma: float, skip: str,
-    variances: np.ndarray | None, temperature_power: float = 1.0,
+    variant: str, dim: int, *, hidden: tuple[int, ...], sigma: float, skip: Any,
+    variances: np.ndarray | None, temperature_power: float = 1.0, n_components: int = 0,
 ) -> Any:  # fmt: skip
-    """Return the operator of a variant, untrained."""
+    """Return the operator of a variant, untrained.
+
+    With ``n_components`` the net sees and moves the first coordinates only: the others keep the
+    Gaussian of their variances, which F = 0 has as its law.
+    """
     import torch
 
-    from tractable.walkback import mlp_operator
+    from tractable.walkback import GaussianOperator, mlp_operator
 
-    seen, noise = "log_temperature", torch.tensor(sigma)
+    seen: Any = "log_temperature"
+    noise: Any = torch.tensor(sigma)
     settings: dict[str, Any] = {}
     if variant in ("tied", "tied_fixed"):
         seen, skip = "none", "leak"
@@ -160,17 +165,38 @@ def operator_of(
         settings["variances"] = spread
     if skip == "leak" and seen != "none":
         settings["input_scaling"] = True
+    if 0 < n_components < dim:
+        inner: Any = mlp_operator(n_components, hidden, sigma=0.1, skip="preconditioned").net
+        return GaussianOperator(
+            _leading(inner, n_components), (dim,), skip=skip, sigma=noise, time_conditioning=seen,
+            **settings,
+        )  # fmt: skip
     return mlp_operator(
         dim, hidden, skip=skip, sigma=noise, time_conditioning=seen,
         temperature_power=temperature_power, **settings,
     )  # fmt: skip
 
 
+def _leading(inner: Any, n: int) -> Any:
+    """Return a net that acts on the first n coordinates and is 0 on the others."""
+    from torch import nn
+
+    class Leading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, s: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+            return nn.functional.pad(self.inner(s[:, :n], more), (0, s.shape[1] - n))
+
+    return Leading()
+
+
 def learn(
     x: np.ndarray, *, variant: str, seed: int, n_steps: int, hidden: tuple[int, ...],
     sigma: float, factor: float, n_heat: int, n_cold: int, batch: int, skip: str,
-    variances: np.ndarray | None = None, temperature_power: float = 1.0, update: str = "pool",
-    learning_rate: float = 2e-3, ema: float = 0.999,
+    variances: np.ndarray | None = None, temperature_power: float = 1.0, update: Any = "pool",
+    learning_rate: float = 2e-3, ema: float = 0.999, n_components: int = 0,
 ) -> Learned:  # fmt: skip
     """Train the operator of a variant on points x, shape (n, dim)."""
     import torch
@@ -182,10 +208,10 @@ def learn(
     with seeded(derive(seed, "weights")):
         operator = operator_of(
             variant, data.shape[1], hidden=hidden, sigma=sigma, skip=skip, variances=variances,
-            temperature_power=temperature_power,
+            temperature_power=temperature_power, n_components=n_components,
         )  # fmt: skip
     schedule = Schedule.geometric(n_heat, factor=factor, num_cold=n_cold)
-    mode = {"elbo": "elbo", "released": "released_code"}.get(variant, "walkback")
+    mode: Any = {"elbo": "elbo", "released": "released_code"}.get(variant, "walkback")
     result = fit(
         operator, data, schedule=schedule, update=update, steps=n_steps, batch_size=batch,
         lr=learning_rate, ema=ema, seed=derive(seed, "training"), progress=False,
@@ -267,7 +293,7 @@ def untrained(model: Learned) -> Learned:
 
     operator = copy.deepcopy(model.operator)
     with torch.no_grad():
-        for weight in operator.net.last.parameters():
+        for weight in getattr(operator.net, "inner", operator.net).last.parameters():
             weight.zero_()
     prior = GaussianPrior.from_paths(
         operator, model.x, model.schedule, generator=generator(0, "blank")
@@ -284,7 +310,7 @@ def time_updates(dim: int, hidden: tuple[int, ...], length: int, batch: int) -> 
     from tractable.walkback import mlp_operator
 
     rows = min(length * batch, 4096)
-    operator = mlp_operator(dim, hidden, sigma=0.1, skip="preconditioned")
+    operator: Any = mlp_operator(dim, hidden, sigma=0.1, skip="preconditioned")
     optimizer = torch.optim.Adam(operator.parameters(), 1e-3)
     x, temperature = torch.randn(rows, dim), torch.ones(rows)
     best = float("inf")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tractable.walkback import PixelSpace
 
 N_SHOWN = 400
+COLD = 8  # cold steps before the ladder
 
 
 def read(data: str, size: int, color: bool) -> tuple[np.ndarray, bool, str]:
@@ -86,7 +87,7 @@ def learn_own(
         model = learning.learn(
             train, variant="fixed", seed=seed, n_steps=n_steps, hidden=(n_hidden,) * 3,
             sigma=sigma, factor=factor, n_heat=ladder(variances, sigma, factor),
-            n_cold=pictures.COLD, batch=24, skip="preconditioned" if plain else "gaussian",
+            n_cold=COLD, batch=24, skip="preconditioned" if plain else "gaussian",
             variances=None if plain else variances,
         )  # fmt: skip
     chain = model.chain(n_draws, extra=(0, far), seed=derive(seed, "chain"))

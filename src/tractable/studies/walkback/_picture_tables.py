@@ -38,11 +38,13 @@ def together(learned: Sequence[xr.Dataset], rival: xr.Dataset) -> xr.Dataset:
     return xr.merge([runs, renamed.rename(sample="rival")])
 
 
-def ladder_theory(variances: np.ndarray, sigma: float, factor: float, n_heat: int) -> xr.Dataset:
+def ladder_theory(
+    variances: np.ndarray, sigma: float, factor: float, n_heat: int, n_cold: int
+) -> xr.Dataset:
     """Return variances, ladder, what a reversible walk does, and the Gaussian's log density."""
     import xarray as xr
 
-    ladder = np.concatenate([np.ones(pictures.COLD), factor ** np.arange(n_heat)])
+    ladder = np.concatenate([np.ones(n_cold), factor ** np.arange(n_heat)])
     sd = sigma * np.sqrt(ladder)
     floored = np.maximum(variances, pictures.FINEST)
     entropy = 0.5 * np.log(2 * np.pi * np.e * (floored + 1e-3)).sum()
@@ -229,7 +231,7 @@ def figures(theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
 
 def cost(study: Any, dim: int, *, rivals: bool) -> Cost:
     """Return what a run costs, from timed updates of the same net."""
-    length = pictures.COLD + study.n_heat
+    length = study.n_cold + study.n_heat
     rows = study.batch * length
     per_update = time_updates(dim, (study.n_hidden,) * 3, length, study.batch)
     forward = per_update / 4 / rows  # seconds of one row of a forward pass

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tractable.walkback import ImageClassifier, ImageSet
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0)  # of the kernels, times the typical distance sqrt(n) of the data
-COLD = 4  # cold steps before the ladder
+LARGEST = 200  # dimensions in which a mixture is fitted; beyond, in the first N_MIXED
+N_MIXED = 100
 ONE = {"units": "1"}
 NATS = {"units": "nats"}
 N_CHAINS = 8  # kept for pictures
@@ -74,22 +75,48 @@ def with_likelihood(scores: xr.Dataset, values: dict[str, tuple[float, float]]) 
     )
 
 
+class Split:
+    """A density of the first coordinates times a Gaussian of the others."""
+
+    def __init__(self, first: Any, rest: Any, n: int) -> None:
+        self.first, self.rest, self.n = first, rest, n
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """Return log densities, nats."""
+        return self.first.log_prob(x[:, : self.n]) + self.rest.log_prob(x[:, self.n :])
+
+    def sample(self, n: int, *, seed: int) -> np.ndarray:
+        """Return draws."""
+        parts = (self.first.sample(n, seed=seed), self.rest.sample(n, seed=seed + 1))
+        return np.concatenate(parts, axis=1)
+
+
+def mixture(x: np.ndarray, n: int, covariance: Any) -> Any:
+    """Return a mixture; of the first components only where there are many."""
+    from tractable.walkback import fit_gaussian, fit_mixture
+
+    if x.shape[1] <= LARGEST:
+        return fit_mixture(x, n, covariance=covariance, floor=1e-2)
+    first = fit_mixture(x[:, :N_MIXED], n, covariance=covariance, floor=1e-2)
+    return Split(first, fit_gaussian(x[:, N_MIXED:], floor=FINEST), N_MIXED)
+
+
 def rivals(
     *, data: str, n_train: int, n_test: int, seed: int, n_draws: int, n_likelihood: int,
     classifier_steps: int, mixtures: bool, ddpm_steps: int, n_hidden: int, length: int,
     highest: float, batch: int,
 ) -> xr.Dataset:  # fmt: skip
     """Score a Gaussian, mixtures, a kernel density, the data, and a DDPM of the same net."""
-    from tractable.walkback import fit_gaussian, fit_kernel, fit_mixture
+    from tractable.walkback import fit_gaussian, fit_kernel
 
     images = load(data, n_train, n_test, 0)
-    floor = 1e-3 if data == "digits" else 1e-2
-    models: dict[str, Any] = {"single Gaussian": fit_gaussian(images.train, floor=floor)}
+    models: dict[str, Any] = {"single Gaussian": fit_gaussian(images.train, floor=FINEST)}
     if mixtures:
-        models["GMM-10 diagonal"] = fit_mixture(images.train, 10, covariance="diag", floor=1e-2)
-        models["GMM-10 full"] = fit_mixture(images.train, 10, floor=1e-2)
-        models["GMM-20 full"] = fit_mixture(images.train, 20, floor=1e-2)
-        models["kernel density 0.3"] = fit_kernel(images.train, 0.3)
+        models["GMM-10 diagonal"] = mixture(images.train, 10, "diag")
+        models["GMM-10 full"] = mixture(images.train, 10, "full")
+        if images.space.dim <= LARGEST:
+            models["GMM-20 full"] = mixture(images.train, 20, "full")
+            models["kernel density 0.3"] = fit_kernel(images.train, 0.3)
     samples = {"training images (floor)": images.train[: max(n_draws, 1)]}
     points = images.test[:n_likelihood]
     likelihood = {}
@@ -110,7 +137,8 @@ def rivals(
 def learn_images(
     *, data: str, n_train: int, n_test: int, seed: int, n_steps: int, n_hidden: int, batch: int,
     sigma: float, factor: float, n_heat: int, n_draws: int, n_paths: int, n_likelihood: int,
-    classifier_steps: int, far: int, n_far_chains: int, repeats: int,
+    classifier_steps: int, far: int, n_far_chains: int, repeats: int, n_cold: int,
+    n_components: int = 0,
 ) -> xr.Dataset:  # fmt: skip
     """Learn the images; return metrics of every way to sample, the bound, chains, completions."""
     import torch
@@ -125,8 +153,8 @@ def learn_images(
     with quiet():
         model = learning.learn(
             images.train, variant="fixed", seed=seed, n_steps=n_steps, hidden=(n_hidden,) * 3,
-            sigma=sigma, factor=factor, n_heat=n_heat, n_cold=COLD, batch=batch, skip="gaussian",
-            variances=variances,
+            sigma=sigma, factor=factor, n_heat=n_heat, n_cold=n_cold, batch=batch, skip="gaussian",
+            variances=variances, n_components=n_components,
         )  # fmt: skip
         blank = learning.untrained(model)
     extra = tuple(sorted({0, min(30, far), far}))

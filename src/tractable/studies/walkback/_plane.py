@@ -124,7 +124,7 @@ def baselines(*, name: str, n_test: int, seed: int, components: tuple[int, ...])
     from tractable.walkback import fit_gaussian, fit_mixture, mmd2, toy
 
     train, test, other = parts(name, n_test)
-    models = {"single Gaussian": fit_gaussian(train)}
+    models: dict[str, Any] = {"single Gaussian": fit_gaussian(train)}
     models |= {f"GMM-{k}": fit_mixture(train, k, floor=1e-5, seed=seed) for k in components}
     found = {key: mmd2(model.sample(n_test, seed=seed), test, WIDTHS)
              for key, model in models.items()}  # fmt: skip

@@ -240,7 +240,8 @@ class WalkbackAblation(Study):
         per_update = time_updates(2, (self.n_hidden,) * 3, 34, 32)
         rows = 32 * 34
         updates = 1.5 * self.n_steps * len(self.names) * self.n_seeds
-        others = (34 + self.far + 30) * self.n_test + 4 * self.n_paths * plane.N_DRAWN * 34
+        others = 1.0 * (34 + self.far + 30) * self.n_test
+        others += 4.0 * self.n_paths * plane.N_DRAWN * 34
         weights = 2 * self.n_hidden**2 + 10 * self.n_hidden
         others *= len(self.names) * self.n_seeds / rows / 4
         return Cost(

@@ -44,7 +44,9 @@ class WalkbackDigits(Study):
     factor: Annotated[float, Range(1.0, 4.0)] = 1.15
     """Ratio of successive temperatures."""
     n_heat: Annotated[int, Range(1, 1000, log=True)] = 38
-    """Steps of the ladder, after 4 at temperature 1."""
+    """Steps of the ladder, after the cold ones."""
+    n_cold: Annotated[int, Range(0, 1000)] = 16
+    """Steps at temperature 1 before the ladder: more of them keep long cold chains on the data."""
     n_seeds: Annotated[int, Range(1, 20)] = 1
     """Independent trainings; checks read the median."""
     repeats: Annotated[int, Range(1, 100)] = 3
@@ -59,7 +61,7 @@ class WalkbackDigits(Study):
     """Updates of the classifier whose features measure the samples."""
     far: Annotated[int, Range(1, 100_000, log=True)] = 300
     """Cold steps after the ladder, far past the trained length."""
-    n_far_chains: Annotated[int, Range(1, 1_000_000, log=True)] = 4200
+    n_far_chains: Annotated[int, Range(1, 1_000_000, log=True)] = 5400
     """Cold steps of the longest chains, of which 200 are followed: 100 times the path."""
     mixtures: bool = True
     """Fit mixtures of Gaussians and a kernel density, too."""
@@ -69,7 +71,7 @@ class WalkbackDigits(Study):
     def measure(self, run: Run) -> xr.Dataset:
         from tractable.core.seeds import derive
 
-        length = pictures.COLD + self.n_heat
+        length = self.n_cold + self.n_heat
         common = {
             "data": "digits", "n_train": 0, "n_test": 0, "n_draws": self.n_draws,
             "n_likelihood": self.n_likelihood, "classifier_steps": self.classifier_steps,
@@ -78,7 +80,8 @@ class WalkbackDigits(Study):
         settings = {
             "n_steps": self.n_steps, "batch": self.batch, "sigma": self.sigma,
             "factor": self.factor, "n_heat": self.n_heat, "n_paths": self.n_paths,
-            "far": self.far, "n_far_chains": self.n_far_chains, "repeats": self.repeats,
+            "n_cold": self.n_cold, "far": self.far, "n_far_chains": self.n_far_chains,
+            "repeats": self.repeats,
         }  # fmt: skip
         points = [
             common | settings | {"seed": derive(run.seed, "digits", i)} for i in range(self.n_seeds)
@@ -97,7 +100,7 @@ class WalkbackDigits(Study):
         from tractable.walkback import load_image_set
 
         variances = load_image_set("digits").space.variances
-        return tables.ladder_theory(variances, self.sigma, self.factor, self.n_heat)
+        return tables.ladder_theory(variances, self.sigma, self.factor, self.n_heat, self.n_cold)
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         enough = self.n_steps >= 4500 and self.n_hidden >= 256

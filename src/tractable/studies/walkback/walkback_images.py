@@ -38,8 +38,8 @@ class WalkbackImages(Study):
         "mnist": {"data": "mnist", "n_train": 0, "n_test": 0, "n_steps": 20_000,
                   "n_hidden": 1024, "n_draws": 10_000, "ddpm": True},
         "paper": {"data": "cifar10", "n_train": 0, "n_test": 0, "n_steps": 2_000_000,
-                  "n_hidden": 2048, "batch": 100, "n_draws": 10_000, "factor": 2.0, "n_heat": 26,
-                  "classifier_steps": 20_000},
+                  "n_hidden": 2048, "batch": 100, "n_components": 0, "n_draws": 10_000,
+                  "factor": 2.0, "n_heat": 26, "classifier_steps": 20_000},
     }  # fmt: skip
 
     data: Literal["auto", "digits", "mnist", "cifar10"] = "auto"
@@ -60,6 +60,8 @@ class WalkbackImages(Study):
     """Ratio of successive temperatures."""
     n_heat: Annotated[int, Range(1, 1000, log=True)] = 52
     """Steps of the ladder, after the cold ones; its last noise passes the largest component."""
+    n_cold: Annotated[int, Range(0, 1000)] = 12
+    """Steps at temperature 1 before the ladder: more of them keep long cold chains on the data."""
     n_seeds: Annotated[int, Range(1, 20)] = 1
     """Independent trainings; checks read the median."""
     repeats: Annotated[int, Range(1, 100)] = 3
@@ -74,6 +76,8 @@ class WalkbackImages(Study):
     """Updates of the classifier whose features measure the samples."""
     far: Annotated[int, Range(1, 100_000, log=True)] = 100
     """Cold steps after the ladder, past the trained length."""
+    n_components: Annotated[int, Range(0, 4096)] = 100
+    """Principal components that the net sees and moves; the others stay Gaussian. 0: all."""
     mixtures: bool = True
     """Fit mixtures of Gaussians, too (above 200 dimensions on the 100 largest components)."""
     ddpm: bool = False
@@ -82,7 +86,7 @@ class WalkbackImages(Study):
     @property
     def n_far_chains(self) -> int:
         """Cold steps of the longest chains drawn."""
-        return 10 * (pictures.COLD + self.n_heat)
+        return 10 * (self.n_cold + self.n_heat)
 
     def resolved(self) -> tuple[str, int, int]:
         """Return data set and sizes."""
@@ -116,7 +120,7 @@ class WalkbackImages(Study):
         name, n_train, n_test = self.resolved()
         if self.data == "auto":
             run.say(f"Images: {name}.")
-        length = pictures.COLD + self.n_heat
+        length = self.n_cold + self.n_heat
         common = {
             "data": name, "n_train": n_train, "n_test": n_test, "n_draws": self.n_draws,
             "n_likelihood": self.n_likelihood, "classifier_steps": self.classifier_steps,
@@ -125,8 +129,10 @@ class WalkbackImages(Study):
         settings = {
             "n_steps": self.n_steps, "batch": self.batch, "sigma": self.sigma,
             "factor": self.factor, "n_heat": self.n_heat, "n_paths": self.n_paths,
-            "far": self.far, "n_far_chains": self.n_far_chains, "repeats": self.repeats,
+            "n_cold": self.n_cold, "far": self.far, "n_far_chains": self.n_far_chains,
+            "repeats": self.repeats,
         }  # fmt: skip
+        settings["n_components"] = self.n_components
         points = [
             common | settings | {"seed": derive(run.seed, "images", i)} for i in range(self.n_seeds)
         ]
@@ -143,7 +149,9 @@ class WalkbackImages(Study):
         """Return the variances of the components, the ladder, and what a reversible walk does."""
         name, n_train, n_test = self.resolved()
         space = pictures.load(name, n_train, n_test, 0).space
-        return tables.ladder_theory(space.variances, self.sigma, self.factor, self.n_heat)
+        return tables.ladder_theory(
+            space.variances, self.sigma, self.factor, self.n_heat, self.n_cold
+        )
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         yield from tables.checks(self, theory, measured, strict=False)

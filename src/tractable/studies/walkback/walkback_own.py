@@ -176,7 +176,7 @@ class WalkbackOwn(Study):
 
         x, is_image, _ = own.read(self.data, self.size, self.color)
         dim = int(np.prod(x.shape[1:]))
-        length = pictures.COLD + 40
+        length = own.COLD + 40
         per_update = time_updates(dim, (self.n_hidden,) * 3, length, 24)
         rows = 24 * length
         others = self.n_draws * (self.far + (1 + self.repeats) * length)
