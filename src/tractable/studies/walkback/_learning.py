@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -309,12 +310,14 @@ def time_updates(dim: int, hidden: tuple[int, ...], length: int, batch: int) -> 
 
     from tractable.walkback import mlp_operator
 
-    rows = min(length * batch, 4096)
+    weights = dim * hidden[0] + sum(a * b for a, b in itertools.pairwise(hidden))
+    weights += dim * hidden[-1]
+    rows = int(min(length * batch, max(16, 2e9 / (8 * weights))))  # at most 2 GFLOP a try
     operator: Any = mlp_operator(dim, hidden, sigma=0.1, skip="preconditioned")
     optimizer = torch.optim.Adam(operator.parameters(), 1e-3)
     x, temperature = torch.randn(rows, dim), torch.ones(rows)
     best = float("inf")
-    for _ in range(3):
+    for _ in range(2):
         started = time.perf_counter()
         with torch.no_grad():
             new = operator.sample(x, temperature)

@@ -221,7 +221,8 @@ def _chains(model: Any, data: ImageSet, seed: int, far: int, n_far: int) -> xr.D
     x = torch.from_numpy(data.test[:N_CHAINS]).float()
     heated, walked, shown = model.paths(x, seed=derive(seed, "paths"), n_shown=10)
     length = len(model.schedule.temperatures)
-    times = tuple(sorted({0, 1, 3, 10, 30, 100, far, 10 * length, min(n_far, 100 * length)}))
+    wanted = (0, 1, 3, 10, 30, 100, far, 10 * length, 100 * length)
+    times = tuple(sorted({min(n, n_far) for n in wanted}))
     long = model.chain(200, extra=times, seed=derive(seed, "long"))
     grid = model.chain(N_GRID, extra=(0,), seed=derive(seed, "grid"))[0]
     scale = {"units": "intensity"}

@@ -32,9 +32,10 @@ class WalkbackImages(Study):
         arxiv="1711.02282",
     )
     presets: ClassVar = {
-        "smoke": {"data": "digits", "n_steps": 20, "n_hidden": 24, "n_draws": 150, "n_paths": 2,
-                  "n_likelihood": 10, "classifier_steps": 40, "mixtures": False, "far": 10,
-                  "n_heat": 42, "n_train": 400, "n_test": 200},
+        "smoke": {"data": "digits", "n_steps": 20, "n_hidden": 24, "n_draws": 100, "n_paths": 2,
+                  "n_likelihood": 10, "classifier_steps": 20, "mixtures": False, "far": 10,
+                  "n_cold": 2, "n_heat": 12, "factor": 1.6, "n_train": 400, "n_test": 200,
+                  "repeats": 2, "n_components": 20},
         "mnist": {"data": "mnist", "n_train": 0, "n_test": 0, "n_steps": 20_000,
                   "n_hidden": 1024, "n_draws": 10_000, "ddpm": True},
         "paper": {"data": "cifar10", "n_train": 0, "n_test": 0, "n_steps": 2_000_000,
@@ -86,7 +87,7 @@ class WalkbackImages(Study):
     @property
     def n_far_chains(self) -> int:
         """Cold steps of the longest chains drawn."""
-        return 10 * (self.n_cold + self.n_heat)
+        return self.far if self.far < 100 else 10 * (self.n_cold + self.n_heat)
 
     def resolved(self) -> tuple[str, int, int]:
         """Return data set and sizes."""

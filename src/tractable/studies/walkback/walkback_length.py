@@ -39,7 +39,7 @@ class WalkbackLength(Study):
         arxiv="1711.02282",
     )
     presets: ClassVar = {
-        "smoke": {"n_steps": 30, "n_hidden": 24, "n_test": 200, "longest": 40, "n_seeds": 1},
+        "smoke": {"n_steps": 5, "n_hidden": 16, "n_test": 150, "longest": 20, "n_seeds": 1},
         "paper": {"n_steps": 100_000, "n_hidden": 4096, "n_seeds": 5, "longest": 10_000},
     }  # fmt: skip
 

@@ -39,7 +39,7 @@ def scatter(
     figure, ax = plot.axes_of(ax)
     ax.plot(points[:, 0], points[:, 1], "o", ms=np.sqrt(size), mec="none", alpha=0.5, color=color)
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", title=title)
-    ax.set(xlabel="$s_1$", ylabel="$s_2$")
+    ax.set(xlabel="$s_1$", ylabel="$s_2$", label=title or "states")
     return figure
 
 
