@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import ArrayLike
 
 from tractable import plot
@@ -137,7 +138,7 @@ def level_curves(
     """
     sd = np.asarray(noise_std, float)
     walked, generated = np.asarray(walked, float), np.asarray(generated, float)
-    figure, ax = plot.axes_of(ax, size=(5.4, 3.8))
+    figure, ax = plot.axes_of(ax, size=(6.6, 3.8))
     for i, component in enumerate(components):
         name = f"component {component + 1}"
         if scales is not None:
@@ -149,8 +150,12 @@ def level_curves(
                          label=f"{name}, generated")  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter("")
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
     ax.set(xlabel=r"noise $\mathrm{sd}_T$, units of the data", ylabel="variance of the state")
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
