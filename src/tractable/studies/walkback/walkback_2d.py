@@ -102,7 +102,11 @@ class Walkback2d(Study):
             for law, kind, i in runs
         ]
         learned = xr.concat(run.map(plane.learn_toy, points), "run")
-        learned = learned.assign_coords(seed=("run", [i for _, _, i in runs]))
+        learned = learned.assign_coords(  # xarray would cut the names to the first one's length
+            {"toy": ("run", [law for law, _, _ in runs]),
+             "variant": ("run", [kind for _, kind, _ in runs]),
+             "seed": ("run", [i for _, _, i in runs])}
+        )  # fmt: skip
         rivals = run.map(
             plane.baselines,
             [{"name": law, "n_test": self.n_test, "seed": 0, "components": MIXTURES}
@@ -115,7 +119,7 @@ class Walkback2d(Study):
                 [{"name": law, "n_test": self.n_test, "seed": derive(run.seed, "ddpm"),
                   "n_steps": self.n_steps, "n_hidden": self.n_hidden,
                   "length": plane.COLD + self.n_heat, "sigma": self.sigma,
-                  "highest": max(30.0, highest), "batch": 32 * (plane.COLD + self.n_heat)}
+                  "highest": max(10.0, highest), "batch": 32 * (plane.COLD + self.n_heat)}
                  for law in self.laws],
             )  # fmt: skip
             rivals = [xr.concat(pair, "rival") for pair in zip(rivals, diffused, strict=True)]
