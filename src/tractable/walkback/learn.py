@@ -504,8 +504,8 @@ class _Trainer:
         if learned and state.sigma[-1] < COLLAPSE * floor:
             warnings.warn(
                 f"sigma has fallen to {state.sigma[-1]:.3g} at iteration {state.step}, its floor "
-                f"is {floor:.3g}: the objective grows without limit there and the bound does not. Fix "
-                "sigma, raise sigma_min, or train with mode='elbo'",
+                f"is {floor:.3g}: the objective grows without limit there and the bound does not. "
+                "Fix sigma, raise sigma_min, or train with mode='elbo'",
                 SigmaCollapseWarning,
                 stacklevel=4,
             )
