@@ -74,8 +74,8 @@ def terms(study: Any, theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         bound_terms(theory.temperature.values, own.values, label=law, color=f"C{i}", ax=ax)
     ax.legend()
     figure.set_label(
-        "What each heating step costs the bound: E[log q − log p]. Dissipation sits where the "
-        "noise passes the distances of the data, and at the last steps."
+        "What each heating step costs the bound: E[log q − log p]. A term may be negative: what "
+        "the states gain by spreading is paid by the prior."
     )
     return figure
 
