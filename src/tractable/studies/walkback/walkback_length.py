@@ -45,7 +45,7 @@ class WalkbackLength(Study):
 
     law: Literal["swiss", "ring", "grid"] = "swiss"
     """What is learned."""
-    n_steps: Annotated[int, Range(1, 10_000_000, log=True)] = 1500
+    n_steps: Annotated[int, Range(1, 10_000_000, log=True)] = 2500
     """Updates of the weights, each on 32 rows for every temperature."""
     n_hidden: Annotated[int, Range(2, 8192, log=True)] = 128
     """Units of each of three hidden layers."""
@@ -107,7 +107,7 @@ class WalkbackLength(Study):
         yield Check(f"spread after {self.longest} cold steps over that of the data, largest",
                     largest, 1.5, kind="at_most",
                     source="derived: a bounded net with a contracting skip")  # fmt: skip
-        if self.n_steps < 1500 or self.law != "swiss":
+        if self.n_steps < 2500 or self.law != "swiss":
             return
         source = f"{PAPER}, abstract: good samples well past the length of training; bar derived"
         for steps, bar in ((30, 0.1), (340, 0.25)):
