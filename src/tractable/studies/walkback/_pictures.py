@@ -126,7 +126,7 @@ def rivals(
     if ddpm_steps:
         drawn, bound = learning.diffuse(
             images.train, points, seed=seed, n_steps=ddpm_steps, hidden=(n_hidden,) * 3,
-            length=length, lowest=0.05, highest=highest, batch=batch, n_draws=n_draws,
+            length=length, lowest=0.1, highest=highest, batch=batch, n_draws=n_draws,
         )  # fmt: skip
         samples["DDPM, equal net (bound)"] = drawn
         likelihood["DDPM, equal net (bound)"] = (float(bound.mean()), np.nan)

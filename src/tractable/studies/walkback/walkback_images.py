@@ -141,7 +141,7 @@ class WalkbackImages(Study):
         other = {
             "seed": derive(run.seed, "rivals"), "mixtures": self.mixtures, "length": length,
             "ddpm_steps": self.n_steps if self.ddpm else 0, "batch": self.batch * length,
-            "highest": 60.0,
+            "highest": 30.0,
         }  # fmt: skip
         rival = run.map(pictures.rivals, [common | other])[0]
         return tables.together(learned, rival)
