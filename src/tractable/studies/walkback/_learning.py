@@ -166,6 +166,11 @@ def operator_of(
         settings["variances"] = spread
     if skip == "leak" and seen != "none":
         settings["input_scaling"] = True
+    if variant == "symmetric":
+        return GaussianOperator(
+            _energy(dim, 4 * hidden[0]), (dim,), skip=skip, sigma=noise, time_conditioning=seen,
+            **settings,
+        )  # fmt: skip
     if 0 < n_components < dim:
         inner: Any = mlp_operator(n_components, hidden, sigma=0.1, skip="preconditioned").net
         return GaussianOperator(
@@ -176,6 +181,31 @@ def operator_of(
         dim, hidden, skip=skip, sigma=noise, time_conditioning=seen,
         temperature_power=temperature_power, **settings,
     )  # fmt: skip
+
+
+def _energy(dim: int, n_hidden: int) -> Any:
+    """Return a net with symmetric weights: F = W' (g * tanh(W s + b)), minus an energy's gradient.
+
+    Gain g and bias b depend on the noise; its Jacobian W' diag(g (1 - tanh^2)) W is symmetric.
+    """
+    import torch
+    from torch import nn
+
+    class Energy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(n_hidden, dim) * 3)
+            self.bias = nn.Parameter(torch.randn(n_hidden) * 3)
+            self.shift = nn.Linear(5, n_hidden, bias=False)
+            self.gain = nn.Linear(5, n_hidden)
+            nn.init.zeros_(self.gain.weight)
+            nn.init.zeros_(self.gain.bias)
+
+        def forward(self, s: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+            inside = s @ self.weight.T + self.bias + self.shift(more)
+            return (self.gain(more) * inside.tanh()) @ self.weight / n_hidden**0.5
+
+    return Energy()
 
 
 def _leading(inner: Any, n: int) -> Any:
