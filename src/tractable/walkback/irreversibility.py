@@ -311,8 +311,8 @@ def _counts(
 ) -> tuple[float, float, float]:
     r"""Return the corrected and the raw rate from counted moves between cells, and its error.
 
-    Two Poisson counts of one mean differ by chance: each pair of cells that was seen adds about
-    2 / N to the raw rate, hence each directed pair 1 / N.
+    Under detailed balance each of the n moves between two cells goes either way with probability
+    1/2: the mean of what such a pair adds is known exactly, and is taken off.
     """
     before, after = torch.stack(records.before), torch.stack(records.after)  # (steps, chains, n)
     n = before.shape[-1]
@@ -344,11 +344,26 @@ def _counts(
         seen &= (forth > 0) & (back > 0) if pseudo == 0 else True
         ratio = np.log((forth[seen] + pseudo) / (back[seen] + pseudo))
         raw = float((forth[seen] / total * ratio).sum())
-        return raw - seen.sum() / total, raw
+        moves = (forth + back)[seen].astype(np.int64)
+        return raw - float(chance[moves].sum()) / 2 / total, raw  # each pair is there twice
 
+    chance = _chance(cells[0].size, pseudo)
     every = np.ones(before.shape[1], dtype=bool)
     corrected, raw = rates(every)
     return corrected, raw, _jackknife(lambda chains: rates(chains)[0], before.shape[1])
+
+
+def _chance(most: int, pseudo: float) -> np.ndarray:
+    """Return E[(2 k - n) log(k / (n - k))] for k heads of n fair coins, n = 0 ... most."""
+    from scipy.stats import binom
+
+    exact = min(most, 300)
+    out = np.full(most + 1, 2.0)
+    for n in range(exact + 1):
+        k = np.arange(n + 1) if pseudo else np.arange(1, n)
+        ratio = np.log((k + pseudo) / (n - k + pseudo))
+        out[n] = float((binom.pmf(k, n, 0.5) * (2 * k - n) * ratio).sum())
+    return out
 
 
 def _tur(records: _Records, current: Current | None) -> tuple[float, float]:
