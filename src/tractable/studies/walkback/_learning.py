@@ -261,7 +261,8 @@ def denoiser(dim: int, hidden: tuple[int, ...]) -> Any:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = mlp_operator(dim, hidden, sigma=1.0, skip="preconditioned").net
+            made: Any = mlp_operator(dim, hidden, sigma=1.0, skip="preconditioned")
+            self.net: nn.Module = made.net
 
         def forward(self, x: torch.Tensor, log_noise: torch.Tensor) -> torch.Tensor:
             return self.net(x, noise_features(log_noise.exp(), len(x)))
@@ -322,7 +323,7 @@ def untrained(model: Learned) -> Learned:
 
     from tractable.walkback import GaussianPrior
 
-    operator = copy.deepcopy(model.operator)
+    operator: Any = copy.deepcopy(model.operator)
     with torch.no_grad():
         for weight in getattr(operator.net, "inner", operator.net).last.parameters():
             weight.zero_()
