@@ -84,7 +84,8 @@ class WalkbackBernoulli(Study):
         yield Check("mean bound equals the sum of its parts", exact, parts, atol=1e-11,
                     source=EXACT)  # fmt: skip
         yield Check("probabilities of all states sum to 1",
-                    float(np.exp(theory.log_prob).sum()), 1.0, atol=1e-12, source=EXACT)  # fmt: skip
+                    float(np.exp(theory.log_prob).sum()), 1.0, atol=1e-12,
+                    source=EXACT)  # fmt: skip
         yield Check("largest bound minus log p over all states",
                     float((theory.bound - theory.log_prob).max()), 0.0, atol=1e-12,
                     kind="at_most", source="exact: Jensen's inequality (W10)")  # fmt: skip
@@ -104,8 +105,8 @@ class WalkbackBernoulli(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         yield (
             f"The bound of the data is {float((measured.data * theory.bound).sum()):.4f} nats, "
-            f"their log likelihood {float((measured.data * theory.log_prob).sum()):.4f}: the gap is "
-            f"{float(theory.gap):.4f}."
+            f"their log likelihood {float((measured.data * theory.log_prob).sum()):.4f}: the gap "
+            f"is {float(theory.gap):.4f}."
         )
         yield Table(
             "Where the bound goes", ("part", "nats"),
@@ -143,8 +144,8 @@ class WalkbackBernoulli(Study):
         right.set(xlabel="heating step t", ylabel="nats")
         right.legend(fontsize=7)
         states.set_label(
-            "Left: exact log probability of every state, exact bound, and the bound by walks. Right: "
-            "what each heating step dissipates, and the entropy production that a stationary chain "
+            "Left: exact log probability of every state, exact bound, and the bound by walks. "
+            "Right: what each heating step dissipates, and the entropy production that a stationary chain "
             "at its temperature would have."
         )
         learn, (one, two) = plot.new(1, 2, size=(8.4, 3.3))
