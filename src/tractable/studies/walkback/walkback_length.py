@@ -107,9 +107,16 @@ class WalkbackLength(Study):
         yield Check(f"spread after {self.longest} cold steps over that of the data, largest",
                     largest, 1.5, kind="at_most",
                     source="derived: a bounded net with a contracting skip")  # fmt: skip
+        fixed = [name for name, setting in SETTINGS.items() if setting[0] != "tied"]
+        moved = float(abs(measured.sigma.sel(setting=fixed) - self.sigma).max())
+        yield Check("fixed noise has not moved", moved, 0.0, atol=1e-6,
+                    source="exact: it is no parameter")  # fmt: skip
         if self.n_steps < 2500 or self.law != "swiss":
             return
         source = f"{PAPER}, abstract: good samples well past the length of training; bar derived"
+        yield Check("sees T: MMD² at the end of the ladder",
+                    float(base.mmd2.sel(extra=0).median()), 0.08 * gaussian, kind="at_most",
+                    source="derived: recipe of the theory page, bars from 3 seeds")  # fmt: skip
         for steps, bar in ((30, 0.1), (340, 0.25)):
             yield Check(f"sees T: MMD² after {steps} cold steps",
                         float(base.mmd2.sel(extra=steps).median()), bar * gaussian,
