@@ -221,13 +221,13 @@ class WalkbackAblation(Study):
         axes[0].set_xscale("log")
         axes[0].set(xlabel="MMD²", ylim=(-0.7, len(names) - 0.3))
         axes[0].set_yticks(at, names, fontsize=8)
-        axes[0].legend(fontsize=7, loc="lower right")
+        axes[0].legend(fontsize=7, loc="upper right")
         axes[1].axvline(float(theory.log_prob), color="0.4", lw=1, label="truth")
         for k, name in enumerate(("bound", "importance")):
             values = measured[name].median("seed").values
             axes[1].plot(np.maximum(values, -8), at, "o", ms=4, color=f"C{k}", label=name)
         axes[1].set(xlabel="nats per point (cut at -8)")
-        axes[1].legend(fontsize=7, loc="lower left")
+        axes[1].legend(fontsize=7, loc="upper left")
         figure.set_label(
             "One thing of the recipe changed at a time. Left: MMD² of the samples, right: bound "
             "and importance estimate of the log likelihood."
