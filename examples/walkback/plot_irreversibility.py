@@ -2,8 +2,8 @@ r"""
 A chain that turns, and what training does to it
 =================================================
 
-A noisy map of the plane that rotates its state is out of equilibrium: it dissipates, and probability
-flows in circles. Learning to walk back takes that away. The theory page has the entropy production
+A noisy map of the plane that rotates its state is out of equilibrium: it dissipates, and
+probability flows in circles. Learning to walk back takes that away. The theory page has the entropy production
 of a rotation as (W15), the current as (W29), and training as (W22).
 """
 
@@ -37,8 +37,8 @@ for ax, what in zip(axes, ("current", "drift"), strict=True):
     )
 
 # %%
-# Entropy production against the angle: exact, from densities, and the lower bound of the uncertainty
-# relation, which needs no density.
+# Entropy production against the angle: exact, from densities, and the lower bound of the
+# uncertainty relation, which needs no density.
 angles = np.linspace(0.0, 1.2, 7)
 found: dict[str, list] = {"density": [], "tur": []}
 for theta in angles:

@@ -145,8 +145,8 @@ class WalkbackBernoulli(Study):
         right.legend(fontsize=7)
         states.set_label(
             "Left: exact log probability of every state, exact bound, and the bound by walks. "
-            "Right: what each heating step dissipates, and the entropy production that a stationary "
-            "chain at its temperature would have."
+            "Right: what each heating step dissipates, and the entropy production that a "
+            "stationary chain at its temperature would have."
         )
         learn, (one, two) = plot.new(1, 2, size=(8.4, 3.3))
         plot.measurement(one, measured["update"], measured.kl, label="generated", ms=3)
