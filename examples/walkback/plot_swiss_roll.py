@@ -29,9 +29,9 @@ law = swiss_roll()
 x, new = law.sample(10_000, seed=0), law.sample(1500, seed=1)
 
 torch.manual_seed(0)
-operator = mlp_operator(2, (64, 64, 64), sigma=0.05, skip="preconditioned")
-schedule = Schedule.geometric(30, factor=1.25, num_cold=4)
-learned = fit(operator, x, schedule=schedule, steps=2200, batch_size=20, lr=4e-3, progress=False)
+operator = mlp_operator(2, (96, 96, 96), sigma=0.05, skip="preconditioned")
+schedule = Schedule.geometric(12, factor=1.8, num_cold=4)
+learned = fit(operator, x, schedule=schedule, steps=3000, batch_size=32, lr=4e-3, progress=False)
 settings = {"schedule": learned.schedule, "prior": learned.prior}
 
 # %%
@@ -41,7 +41,7 @@ random = torch.Generator().manual_seed(0)
 heated = walkback_path(learned.ema_operator, torch.from_numpy(new[:800]).float(), schedule,
                        generator=random)  # fmt: skip
 walked = sample(learned.ema_operator, 800, record_every=1, generator=random, **settings)
-shown = np.array([0, 8, 14, 20, 26, 34])
+shown = np.array([0, 6, 8, 10, 12, 16])
 labels = [f"T = {schedule.temperatures[max(k - 1, 0)]:.3g}" for k in shown]
 plt.style.use(plot.STYLE)
 figure, axes = plt.subplots(2, len(shown), figsize=(10, 3.9), sharex=True, sharey=True)
@@ -63,7 +63,7 @@ plt.show()
 
 # %%
 # The chain goes on at temperature 1, ten times as long as it was trained.
-widths, steps = [0.1, 0.2, 0.5, 1.0, 2.0], (0, 30, 100, 340)
+widths, steps = [0.1, 0.2, 0.5, 1.0, 2.0], (0, 20, 60, 160)
 found = [
     mmd2(
         sample(learned.ema_operator, 1500, extra_steps=n, generator=random, **settings), new, widths
