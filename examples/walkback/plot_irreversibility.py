@@ -3,8 +3,8 @@ A chain that turns, and what training does to it
 =================================================
 
 A noisy map of the plane that rotates its state is out of equilibrium: it dissipates, and
-probability flows in circles. Learning to walk back takes that away. The theory page has the entropy production
-of a rotation as (W15), the current as (W29), and training as (W22).
+probability flows in circles. Learning to walk back takes that away. The theory page has the
+entropy production of a rotation as (W15), the current as (W29), and training as (W22).
 """
 
 import matplotlib.pyplot as plt
@@ -35,6 +35,7 @@ for ax, what in zip(axes, ("current", "drift"), strict=True):
     current_quiver(
         field.x_edges, field.y_edges, field.density, getattr(field, what), what=what, every=2, ax=ax
     )
+plt.show()
 
 # %%
 # Entropy production against the angle: exact, from densities, and the lower bound of the
@@ -59,6 +60,7 @@ for i, (method, label) in enumerate(names.items()):
     plot.measurement(ax, angles, rate, error=se, label=label, color=f"C{i}")
 ax.set(xlabel="angle per step, rad", ylabel="entropy production, nats/step")
 ax.legend()
+plt.show()
 
 # %%
 # Partial steps toward the time reversal, as gradient ascent makes them, end in detailed balance.

@@ -114,9 +114,10 @@ def probability_current(
     if operator.dim < 2:
         raise ValueError("a current needs states of two dimensions or more, got 1")
     nx, ny = (bins, bins) if isinstance(bins, int) else bins
-    low, high = np.array(bounds, dtype=np.float64).T if np.shape(bounds) == (2, 2) else (0, 0)
-    if np.shape(bounds) != (2, 2) or not bool((np.asarray(low) < np.asarray(high)).all()):
+    box = np.array(bounds, dtype=np.float64)
+    if box.shape != (2, 2) or not bool((box[:, 0] < box[:, 1]).all()):
         raise ValueError(f"bounds must be ((x0, x1), (y0, y1)) with x0 < x1, y0 < y1, got {bounds}")
+    low, high = box.T
     n = num_chains or (len(start) if isinstance(start, Tensor) else 2000)
     s = _start(operator, start, n, generator)
     turn = torch.eye(operator.dim, 2) if projection is None else torch.as_tensor(projection)

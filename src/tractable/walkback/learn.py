@@ -306,11 +306,11 @@ def as_tensor(data: Any, name: str) -> Tensor:
 class _Trainer:
     """The loop and its state."""
 
-    def __init__(
+    def __init__(  # type: ignore[no-untyped-def]  # `fit` says them
         self, operator, x, schedule, prior, mode, update, steps, batch_size, lr, warmup, final_lr,
         optimizer, grad_clip, ema, amp, held, eval_every, patience, adapt_every, chunk, estimator,
         callbacks, folder, checkpoint_every, seed,
-    ) -> None:  # type: ignore[no-untyped-def]  # `fit` says them  # fmt: skip
+    ) -> None:  # fmt: skip
         self.operator, self.x, self.schedule, self.prior = operator, x, schedule, prior
         self.mode, self.update, self.steps, self.batch_size = mode, update, steps, batch_size
         self.lr, self.warmup, self.final_lr = lr, warmup, final_lr

@@ -209,5 +209,5 @@ def _draw(net: nn.Module, generator: torch.Generator | None) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d) and module is not getattr(net, "last", None):
             bound = 1 / math.sqrt(module.weight[0].numel())
             with torch.no_grad():
-                for weight in (module.weight, module.bias):
+                for weight in module.parameters():
                     weight.uniform_(-bound, bound, generator=generator)

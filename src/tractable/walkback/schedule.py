@@ -122,7 +122,8 @@ class Schedule:
         centered = rows - rows.mean(0)
         largest = float(torch.linalg.matrix_norm(centered, 2)) ** 2 / (len(rows) - 1)
         with torch.no_grad():
-            least = float(operator.std(x[:4096], 1.0).double().square().mean())
+            noise: Tensor = operator.std(x[:4096], 1.0)  # type: ignore[operator]  # checked above
+        least = float(noise.double().square().mean())
         gamma = float(getattr(operator, "temperature_power", 1.0))
         wanted = max(
             1, math.ceil(math.log(max(largest / least, 1.0)) / gamma / math.log(factor)) + 1

@@ -110,10 +110,10 @@ class WalkbackBernoulli(Study):
         )
         yield Table(
             "Where the bound goes", ("part", "nats"),
-            [("entropy of the data", f"{float(theory.entropy):.4f}"),
+            (("entropy of the data", f"{float(theory.entropy):.4f}"),
              ("prior is not the walk's end", f"{float(theory.prior_kl):.4f}"),
              ("dissipation of the walk", f"{float(theory.dissipation.sum()):.4f}"),
-             ("less: generated is not the data", f"{float(theory.data_kl):.4f}")],
+             ("less: generated is not the data", f"{float(theory.data_kl):.4f}")),
         )  # fmt: skip
         yield (
             f"The cold chain produces {float(theory.rate[0]):.4f} nats per step exactly, "

@@ -175,7 +175,7 @@ class WalkbackLinear(Study):
         ]  # fmt: skip
         yield Table("Entropy production, nats per step",
                     ("operator", "exact", "density", "counts", "uncertainty bound"),
-                    rows)  # fmt: skip
+                    tuple(rows))  # fmt: skip
         yield (
             f"The bound on log p is {float(theory.bound):.4f} nats exactly and "
             f"{float(measured.bound):.4f} ± {float(measured.bound_se):.4f} by walks; log p is "
@@ -267,6 +267,8 @@ def rates(run: Run, n_chains: int) -> xr.Dataset:
             found.setdefault(key, []).append(one.rate)
             found.setdefault(f"{key}_se", []).append(one.se)
             if method == "density":
+                assert one.area_rate is not None
+                assert one.area_rate_se is not None
                 found.setdefault("area", []).append(float(one.area_rate[0, 1]))
                 found.setdefault("area_se", []).append(float(one.area_rate_se[0, 1]))
     return xr.Dataset(
