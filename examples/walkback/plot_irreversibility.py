@@ -40,14 +40,14 @@ plt.show()
 # %%
 # Entropy production against the angle: exact, from densities, and the lower bound of the
 # uncertainty relation, which needs no density.
-angles = np.linspace(0.0, 1.2, 7)
+angles = np.linspace(0.0, 1.2, 5)
 found: dict[str, list] = {"density": [], "tur": []}
 for theta in angles:
     operator = rotation_operator(0.8, float(theta), noise=0.36)
     for method, kept in found.items():
         kept.append(
             entropy_production(
-                operator, start=start, burn_in=10, num_steps=20, num_chains=2000, method=method,
+                operator, start=start, burn_in=10, num_steps=20, num_chains=1000, method=method,
                 generator=random,
             )
         )  # fmt: skip

@@ -192,7 +192,8 @@ class WalkbackLinear(Study):
 
         fall, (left, right) = plot.new(1, 2, size=(8.4, 3.2))
         at = np.arange(theory.sizes["iteration"])
-        plot.theory(left, at, np.maximum(theory.damped_rate, 1e-12), label="partial steps")
+        fall_of = theory.damped_rate.where(theory.damped_rate > 1e-12)  # below: rounding
+        plot.theory(left, at, fall_of, label="partial steps")
         left.plot(at, theory.full_rate, "--", color="C1", label="full steps")
         left.set(xlabel="iteration", ylabel="entropy production, nats/step", yscale="log")
         left.legend(fontsize=7)
