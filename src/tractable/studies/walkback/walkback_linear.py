@@ -412,7 +412,7 @@ def tied(run: Run, n_updates: int) -> xr.Dataset:
             with quiet():
                 fit(
                     operator, x, schedule=Schedule.geometric(8, factor), update="pool",
-                    steps=n_updates, batch_size=64, lr=5e-3, warmup=1, final_lr=0.01, ema=None,
+                    steps=n_updates, batch_size=256, lr=5e-3, warmup=1, final_lr=0.01, ema=None,
                     seed=run.seed, device="cpu", progress=False,
                 )  # fmt: skip
         variance.append(float(operator.stationary()[1][0, 0]))
