@@ -21,7 +21,15 @@ from torch import Tensor, nn
 
 from tractable.train.records import Progress
 
-__all__ = ["CheckpointError", "configuration", "resume", "save"]
+__all__ = [
+    "CheckpointError",
+    "configuration",
+    "read_state",
+    "restore_random",
+    "resume",
+    "save",
+    "write_state",
+]
 
 FORMAT = 1
 _KEY = "tractable training checkpoint"
@@ -59,7 +67,7 @@ def save(
         tensors[f"history/{name}"] = torch.from_numpy(np.stack(values))
     names = "step epoch in_epoch record_steps best_value best_step waited stopped_early seconds"
     facts = {name: getattr(done, name) for name in names.split()}
-    _write(path, model, optimizer, tensors, facts, config)
+    write_state(path, model, optimizer, tensors, facts, config)
 
 
 def resume(
@@ -74,7 +82,7 @@ def resume(
     restore : callable
         Sets the random states of that moment.
     """
-    tensors, facts, states = _read(path, model, optimizer, config)
+    tensors, facts, states = read_state(path, model, optimizer, config)
     groups: dict[str, dict[str, Tensor]] = {"best": {}, "history": {}}
     for key, value in tensors.items():
         group, _, name = key.partition("/")
@@ -86,10 +94,10 @@ def resume(
         best_weights=groups["best"],
         **facts,
     )
-    return done, lambda: _restore_random(states)
+    return done, lambda: restore_random(states)
 
 
-def _write(
+def write_state(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -148,7 +156,7 @@ def _write(
         partial.unlink(missing_ok=True)
 
 
-def _read(
+def read_state(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any], Mapping[str, Any]]:
     """Put a checkpoint's weights and optimizer state in place.
@@ -156,9 +164,9 @@ def _read(
     Returns
     -------
     tensors, facts : dict
-        What `_write` was given.
+        What `write_state` was given.
     random_states : mapping
-        For `_restore_random`.
+        For `restore_random`.
 
     Raises
     ------
@@ -185,7 +193,7 @@ def _read(
     return groups["data"], content["facts"], states
 
 
-def _restore_random(states: Mapping[str, Any]) -> None:
+def restore_random(states: Mapping[str, Any]) -> None:
     """Set the random states of this process to those of a checkpoint."""
     torch.set_rng_state(states["cpu"])
     for name, state in states.items():

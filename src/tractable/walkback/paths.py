@@ -1,0 +1,345 @@
+"""Walks from data up the ladder, chains down it, and states clamped on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tractable.core.checks import check_range
+from tractable.core.progress import track
+from tractable.walkback.operators import TransitionOperator
+from tractable.walkback.schedule import Schedule
+
+__all__ = ["Path", "Trajectory", "inpaint", "sample", "walkback_path"]
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A walk from data, with the log density of every step in both directions.
+
+    Attributes
+    ----------
+    states : Tensor
+        s_0 = data, then L heated states; shape (L+1, B, *event).
+    log_q, log_p : Tensor
+        log p_T(s_t | s_{t-1}) and log p_T(s_{t-1} | s_t), nats, shape (L, B), float64.
+    """
+
+    states: Tensor
+    log_q: Tensor
+    log_p: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """States of chains, recorded on their way.
+
+    Attributes
+    ----------
+    states : Tensor
+        Shape (records, n, *event); the first are drawn from the prior, the last are the result.
+    steps : tuple of int
+        Steps done at each record.
+    temperatures : tuple of float
+        Temperature of the step before each record; that of the first step for the prior's draw.
+    """
+
+    states: Tensor
+    steps: tuple[int, ...]
+    temperatures: tuple[float, ...]
+
+
+def device_of(operator: TransitionOperator) -> torch.device:
+    """Return the device of the operator's numbers."""
+    for tensor in (*operator.parameters(), *operator.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def density_difference(
+    operator: TransitionOperator,
+    colder: Tensor,
+    hotter: Tensor,
+    temperature: float | Tensor,
+    step: int | Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return log p(colder | hotter) and log p(hotter | colder), (B,), summed in float64."""
+    back = operator.log_prob(colder, hotter, temperature, step=step, reduce=False)
+    forth = operator.log_prob(hotter, colder, temperature, step=step, reduce=False)
+    return back.double().flatten(1).sum(1), forth.double().flatten(1).sum(1)
+
+
+@torch.no_grad()
+def walkback_path(
+    operator: TransitionOperator,
+    x: Tensor,
+    schedule: Schedule,
+    *,
+    generator: torch.Generator | None = None,
+) -> Path:
+    """Walk away from data, with the operator that generation uses backward.
+
+    Parameters
+    ----------
+    operator : TransitionOperator
+        In evaluation mode where it has modes.
+    x : Tensor
+        Data, (B, *event).
+    schedule : Schedule
+        Its temperatures are used in both directions.
+    generator : torch.Generator, optional
+        Decides the walk.
+
+    Returns
+    -------
+    Path
+
+    References
+    ----------
+    Goyal, Ke, Ganguli, Bengio 2017, arXiv:1711.02282, algorithm 1.
+    """
+    operator.check_state(x, "x")
+    states, log_q, log_p = [x], [], []
+    for k, temperature in enumerate(schedule.temperatures.tolist()):
+        after = operator.sample(states[-1], temperature, step=k, generator=generator)
+        back, forth = density_difference(operator, states[-1], after, temperature, k)
+        states.append(after)
+        log_q.append(forth)
+        log_p.append(back)
+    return Path(torch.stack(states), torch.stack(log_q), torch.stack(log_p))
+
+
+def sample(
+    operator: TransitionOperator,
+    n: int,
+    *,
+    schedule: Schedule,
+    prior: Any,
+    extra_steps: int = 0,
+    repeats: int = 1,
+    record_every: int | None = None,
+    clamp: tuple[Tensor, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+    chunk: int = 4096,
+    return_mean: bool = False,
+    progress: bool = False,
+) -> Any:
+    """Cool states of the prior down the ladder, and go on at T = 1 as long as wanted.
+
+    Parameters
+    ----------
+    operator : TransitionOperator
+        The transition.
+    n : int
+        Chains, >= 1.
+    schedule : Schedule
+        Walked from its last temperature to its first.
+    prior : GaussianPrior or BernoulliPrior
+        Of the hottest states.
+    extra_steps : int
+        Further steps at T = 1, >= 0.
+    repeats : int
+        Steps at each temperature of the ladder, >= 1; more of them move a near-reversible operator
+        closer to its law at that temperature, at no cost in training.
+    record_every : int, optional
+        Return a `Trajectory` with the states after every so many steps.
+    clamp : (Tensor, Tensor), optional
+        A mask, True where a value is known, and the values; both broadcast over the states.
+        Known values are set before and after each step.
+    generator : torch.Generator, optional
+        Decides the chains. Chains of one chunk share it; each chunk has a generator of its own
+        derived from it, of a fixed block of 1024 chains, so that ``chunk`` does not matter.
+    chunk : int
+        Chains computed at once, >= 1.
+    return_mean : bool
+        The last step returns its mean: without the noise of the last step. Gaussian operators.
+    progress : bool
+        Show progress on a terminal.
+
+    Returns
+    -------
+    Tensor, shape (n, *event), or Trajectory
+    """
+    check_range("n", n, 1)
+    check_range("extra_steps", extra_steps, 0)
+    check_range("repeats", repeats, 1)
+    check_range("chunk", chunk, 1)
+    if record_every is not None:
+        check_range("record_every", record_every, 1)
+    if return_mean and not hasattr(operator, "mean"):
+        raise TypeError("return_mean needs an operator with a mean; this one has none")
+    ladder = list(enumerate(schedule.temperatures.tolist()))[::-1]
+    steps = [step for step in ladder for _ in range(repeats)] + [(0, 1.0)] * extra_steps
+    device = device_of(operator)
+    n_blocks = -(-n // BLOCK)
+    on = "cpu" if generator is None else generator.device
+    seeds = torch.randint(2**62, (n_blocks,), generator=generator, device=on).tolist()
+    mask, values = _clamp(operator, clamp)
+    finished: list[list[Tensor]] = []
+    blocks_at_once = max(1, chunk // BLOCK)
+    blocks = range(0, len(seeds), blocks_at_once)
+    for start in track(blocks, "chains", show=progress and len(blocks) > 1):
+        sources = [
+            torch.Generator(device).manual_seed(seed)
+            for seed in seeds[start : start + blocks_at_once]
+        ]
+        sizes = [min(BLOCK, n - (start + i) * BLOCK) for i in range(len(sources))]
+        finished.append(
+            _chains(operator, prior, steps, sources, sizes, mask, values, record_every, return_mean)
+        )
+    states = [torch.cat(parts) for parts in zip(*finished, strict=True)]
+    if record_every is None:
+        return states[-1]
+    at = _records(len(steps), record_every)
+    told = tuple(steps[max(k - 1, 0)][1] for k in at)
+    return Trajectory(torch.stack(states), tuple(at), told)
+
+
+BLOCK = 1024  # chains that share a stream of noise
+
+
+def _records(n_steps: int, every: int | None) -> list[int]:
+    if every is None:
+        return [n_steps]
+    return sorted({0, *range(every, n_steps + 1, every), n_steps})
+
+
+@torch.inference_mode()
+def _chains(
+    operator: TransitionOperator,
+    prior: Any,
+    steps: list[tuple[int, float]],
+    sources: list[torch.Generator],
+    sizes: list[int],
+    mask: Tensor | None,
+    values: Tensor | None,
+    record_every: int | None,
+    return_mean: bool,
+) -> list[Tensor]:
+    """Run blocks of chains side by side, each block with its own stream of noise."""
+    s = torch.cat([prior.sample(n, generator=g) for n, g in zip(sizes, sources, strict=True)])
+    keep = set(_records(len(steps), record_every))
+    out = [s] if 0 in keep else []
+    for done, (step, temperature) in enumerate(steps, 1):
+        s = _set(s, mask, values)
+        if return_mean and done == len(steps):
+            s = operator.mean(s, temperature, step=step)  # type: ignore[operator]  # checked before
+        else:
+            parts = [
+                operator.sample(part, temperature, step=step, generator=g)
+                for part, g in zip(s.split(sizes), sources, strict=True)
+            ]
+            s = torch.cat(parts)
+        s = _set(s, mask, values)
+        if done in keep:
+            out.append(s)
+    return out
+
+
+def _set(s: Tensor, mask: Tensor | None, values: Tensor | None) -> Tensor:
+    if mask is None or values is None:
+        return s
+    return torch.where(mask, values.to(s.dtype), s)
+
+
+def _clamp(
+    operator: TransitionOperator, clamp: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor | None, Tensor | None]:
+    if clamp is None:
+        return None, None
+    mask, values = (torch.as_tensor(part) for part in clamp)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"the mask of clamp must be boolean, got {mask.dtype}")
+    for name, part in (("mask", mask), ("values", values)):
+        if tuple(part.shape)[-len(operator.event_shape) :] != operator.event_shape:
+            raise ValueError(
+                f"the {name} of clamp must end in the shape of a state {operator.event_shape}, "
+                f"got {tuple(part.shape)}"
+            )
+    if not bool(torch.isfinite(values[mask.expand_as(values)] if values.shape == mask.shape
+                               else values).all()):  # fmt: skip
+        raise ValueError("the known values of clamp hold NaN or infinity")
+    return mask, torch.nan_to_num(values)
+
+
+def inpaint(
+    operator: TransitionOperator,
+    x: Tensor,
+    mask: Tensor,
+    *,
+    schedule: Schedule,
+    prior: Any,
+    num_resample: int = 1,
+    extra_steps: int = 0,
+    basis: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Fill in what is not known, with the known values held at every step.
+
+    Parameters
+    ----------
+    operator : TransitionOperator
+        The transition.
+    x : Tensor
+        States, (B, *event); values outside the mask are not read.
+    mask : Tensor
+        True where x is known; broadcasts over x.
+    schedule, prior
+        Of the generation.
+    num_resample : int
+        Steps at each temperature, >= 1: more of them let the unknown part agree with the known one.
+    extra_steps : int
+        Further steps at T = 1.
+    basis : Tensor, optional
+        Orthogonal matrix R, (dim, dim), where the operator's states are ``x.flatten(1) @ R``: x and
+        mask are in pixels, the states in principal components (see `PixelSpace`).
+    generator : torch.Generator, optional
+        Decides the chains.
+
+    Returns
+    -------
+    Tensor
+        Shape of x; equal to x bit for bit where the mask is True.
+    """
+    mask = torch.as_tensor(mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be boolean, got {mask.dtype}")
+    try:
+        known = mask.expand_as(x)
+    except RuntimeError:
+        raise ValueError(
+            f"mask must broadcast over x of shape {tuple(x.shape)}, got {tuple(mask.shape)}"
+        ) from None
+    filled = torch.where(known, x, torch.zeros_like(x))
+    if basis is None:
+        operator.check_state(filled, "x")
+    elif tuple(basis.shape) != (operator.dim, operator.dim) or x[0].numel() != operator.dim:
+        raise ValueError(
+            f"basis must have shape ({operator.dim}, {operator.dim}) and x as many values a state, "
+            f"got {tuple(basis.shape)} and {tuple(x.shape)}"
+        )
+    turn = None if basis is None else basis.to(x)
+
+    def clamped(state: Tensor) -> Tensor:
+        pixels = state if turn is None else (state.flatten(1) @ turn.T).reshape(x.shape)
+        return torch.where(known, filled, pixels)
+
+    def hold(state: Tensor) -> Tensor:
+        pixels = clamped(state)
+        if turn is None:
+            return pixels
+        return (pixels.flatten(1) @ turn).reshape(len(x), *operator.event_shape)
+
+    on = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**62, (), generator=generator, device=on))
+    source = torch.Generator(device_of(operator)).manual_seed(seed)
+    ladder = list(enumerate(schedule.temperatures.tolist()))[::-1]
+    steps = [step for step in ladder for _ in range(num_resample)] + [(0, 1.0)] * extra_steps
+    with torch.inference_mode():
+        s = prior.sample(len(x), generator=source)
+        for step, temperature in steps:
+            s = operator.sample(hold(s), temperature, step=step, generator=source)
+        return clamped(s)

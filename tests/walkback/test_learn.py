@@ -1,0 +1,196 @@
+"""Training: the gradient of the objective, resuming, stopping, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tractable.core.checks import quiet
+from tractable.walkback import (
+    GaussianOperator,
+    GaussianPrior,
+    NoHeatingWarning,
+    Schedule,
+    SigmaCollapseWarning,
+    fit,
+    log_likelihood_bound,
+    mlp_operator,
+    sample,
+    walkback_loss,
+    walkback_path,
+)
+from tractable.walkback.objective import pair_loss
+
+DATA = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+
+
+def small(seed: int = 0, **settings) -> GaussianOperator:
+    torch.manual_seed(seed)
+    settings = {"sigma": 0.2, "skip": "preconditioned"} | settings
+    return mlp_operator(2, (16,), **settings)
+
+
+class Shifted(GaussianOperator):
+    """Samples with a shift that no density knows of."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 2), (2,), sigma=0.5)
+        self.shift = nn.Parameter(torch.tensor(0.3))
+
+    def sample(self, s, temperature, *, step=None, generator=None):
+        return super().sample(s, temperature, step=step, generator=generator) + self.shift
+
+
+def test_the_gradient_enters_through_the_way_back_only() -> None:
+    torch.manual_seed(0)
+    operator, schedule = Shifted().double(), Schedule.geometric(4, 1.5)
+    x = DATA[:50].double()
+    loss, _ = walkback_loss(operator, x, schedule, generator=torch.Generator().manual_seed(1))
+    loss.backward()
+    assert operator.shift.grad is None
+    found = operator.net.weight.grad.clone()
+    operator.zero_grad()
+    states = walkback_path(operator, x, schedule, generator=torch.Generator().manual_seed(1)).states
+    total = sum(
+        operator.log_prob(states[t], states[t + 1], temperature).sum()
+        for t, temperature in enumerate(schedule.temperatures.tolist())
+    )
+    (-total / (4 * 50)).backward()
+    assert torch.allclose(found, operator.net.weight.grad, rtol=1e-6, atol=1e-12)
+    operator.zero_grad()
+    prior = GaussianPrior.from_data(x)
+    walkback_loss(operator, x, schedule, mode="elbo", prior=prior)[0].backward()
+    assert float(operator.shift.grad.abs()) > 0
+
+
+def test_source_and_target_of_a_path_by_hand() -> None:
+    class Zero(nn.Module):
+        def forward(self, s: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(s)
+
+    operator = GaussianOperator(Zero(), (1,), alpha=0.5, sigma=1.0)  # mean 0.5 s
+    path = torch.tensor([[1.0], [2.0], [-2.0]])
+    hot = torch.ones(2)
+    loss = pair_loss(operator, path[1:], path[:-1], hot)
+    half = 0.5 * math.log(2 * math.pi)
+    by_hand = ((1 - 1.0) ** 2 + (2 + 1.0) ** 2) / 4 + half
+    assert float(loss) == pytest.approx(by_hand, abs=1e-6)
+    assert float(pair_loss(operator, path[:-1], path[1:], hot)) != pytest.approx(by_hand, abs=0.1)
+
+
+def test_a_walk_that_does_nothing_has_the_bound_of_the_prior() -> None:
+    operator = GaussianOperator(nn.Identity(), (2,), sigma=0.1).double()
+    x, prior = DATA[:20].double(), GaussianPrior.from_data(DATA.double())
+    schedule = Schedule.geometric(5, 1.3)
+    found = log_likelihood_bound(
+        operator, x, schedule=schedule, prior=prior, num_paths=4, estimator="bound",
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert found.bound.mean() == pytest.approx(found.prior_term, abs=1e-9)
+
+
+@pytest.mark.parametrize("update", ["pool", "accumulate", "online"])
+def test_a_resumed_run_has_the_bits_of_a_whole_one(tmp_path: Path, update: str) -> None:
+    settings = {
+        "schedule": Schedule.geometric(5, 1.4), "update": update, "steps": 12, "batch_size": 8,
+        "val_data": DATA[:50], "eval_every": 4, "progress": False, "device": "cpu",
+    }  # fmt: skip
+
+    class Stop:
+        def on_step(self, info) -> None:
+            if info.step == 6:
+                raise KeyboardInterrupt
+
+    with quiet():
+        whole = fit(small(), DATA, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+        again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
+    for name, value in whole.history.items():
+        assert np.array_equal(value, again.history[name], equal_nan=True), name
+    for a, b in zip(whole.ema_operator.parameters(), again.ema_operator.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(whole.prior.second, again.prior.second)
+
+
+def test_chunks_do_not_change_samples() -> None:
+    operator, prior = small(), GaussianPrior((2,))
+    draws = [
+        sample(operator, 2500, schedule=Schedule.geometric(4, 1.5), prior=prior, chunk=chunk,
+               generator=torch.Generator().manual_seed(0))
+        for chunk in (1024, 4096)
+    ]  # fmt: skip
+    assert torch.allclose(draws[0], draws[1], atol=1e-6)
+
+
+def test_a_collapsing_noise_is_reported_and_the_best_bound_is_kept() -> None:
+    operator = small(sigma="learned", skip="leak", time_conditioning="none", sigma_min=0.05)
+    with pytest.warns(SigmaCollapseWarning, match="floor"):
+        found = fit(
+            operator, DATA, schedule=Schedule.constant(3), steps=200, batch_size=64, lr=2e-2,
+            val_data=DATA[:100], eval_every=20, progress=False, device="cpu",
+        )  # fmt: skip
+    history = found.history
+    assert history["loss"][-20:].mean() < history["loss"][:20].mean()
+    assert found.best_step == history["eval_step"][int(np.argmax(history["bound"]))]
+
+
+def test_a_walk_that_does_not_heat_is_reported() -> None:
+    class Undo(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(0.0))
+
+        def forward(self, s: torch.Tensor) -> torch.Tensor:
+            return self.scale * s
+
+    class Cold(GaussianOperator):
+        def sample(self, s, temperature, *, step=None, generator=None):
+            return s.clone()
+
+    operator = Cold(Undo(), (2,), sigma=0.3, alpha=1.0)
+    with pytest.warns(NoHeatingWarning, match="undoes"):
+        fit(operator, DATA, schedule=Schedule.geometric(12, 2.0), steps=2, progress=False)
+
+
+def test_states_that_overflow_are_named() -> None:
+    operator = small()
+    with torch.no_grad():
+        operator.net.last.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"iteration 0.*T = "):
+        fit(operator, DATA, schedule=Schedule.geometric(4), steps=2, progress=False, device="cpu")
+
+
+def test_half_precision_has_the_same_bound() -> None:
+    schedule, found = Schedule.geometric(8, 1.5), []
+    for amp in (None, "bf16"):
+        result = fit(
+            small(), DATA, schedule=schedule, steps=100, batch_size=32, amp=amp, progress=False,
+            device="cpu",
+        )  # fmt: skip
+        with quiet():
+            found.append(log_likelihood_bound(
+                result.ema_operator, DATA[:100], schedule=schedule, prior=result.prior,
+                num_paths=16, generator=torch.Generator().manual_seed(0),
+            ).mean)  # fmt: skip
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
+def test_bad_arguments_are_named() -> None:
+    schedule = Schedule.geometric(3)
+    with pytest.raises(ValueError, match="steps or epochs"):
+        fit(small(), DATA, schedule=schedule)
+    with pytest.raises(ValueError, match="update"):
+        fit(small(), DATA, schedule=schedule, steps=1, update="pond")
+    with pytest.raises(ValueError, match="GPU"):
+        fit(small(), DATA, schedule=schedule, steps=1, amp="fp16", device="cpu")
+    binary, bits = mlp_operator(2, (4,), kind="bernoulli"), (DATA[:4] > 0).float()
+    with pytest.raises(ValueError, match="reinforce"):
+        walkback_loss(binary, bits, schedule, mode="elbo", prior=GaussianPrior((2,)))
+    with pytest.raises(ValueError, match="NaN"):
+        fit(small(), DATA * float("nan"), schedule=schedule, steps=1)
