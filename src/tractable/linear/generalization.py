@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
 from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
-from tractable.linear.strengths import check_depth, deep_strength, learning_time
+from tractable.linear.strengths import check_depth, deep_strength, passage
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -244,11 +245,12 @@ def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -
     >>> bool(np.allclose(here, deep_strength(s[:, None], t, 1e-5, 2), rtol=1e-12))
     True
     """
-    if depth != 2 or s.size == 0 or s.min() < 1e-12:
+    if depth != 2 or s.size == 0 or s.min() < max(1e-12, (1 + 1e-9) * a0):
         return np.asarray(deep_strength(s[:, None], t, a0, depth, tau=tau))
-    u = np.multiply.outer((-2 / tau) * s, t)
+    # s / (1 + (s / a0 - 1) exp(-2 s t / tau)), in place: one product makes the exponents
+    left = np.stack([(-2 / tau) * s, np.log(s / a0 - 1)], axis=1)
+    u = left @ np.stack([t, np.ones_like(t)])
     np.exp(u, out=u)
-    u *= (s / a0 - 1)[:, None]
     u += 1
     return np.divide(s[:, None], u, out=u)
 
@@ -300,8 +302,10 @@ def noisy_modes(
     n_noise = n_modes - len(s)
     fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
     x_in, w_in = bulk_nodes(shape, 1 - fitted, n_nodes=nodes_for(depth))
-    x_out, w_out = bulk_nodes(shape, 0.0, 1 - fitted)
-    noise_out = few * n_noise * float(w_out @ x_out**2)
+    noise_out = 0.0
+    if fitted < 1:
+        x_out, w_out = bulk_nodes(shape, 0.0, 1 - fitted)
+        noise_out = few * n_noise * float(w_out @ x_out**2)
     unlearned = np.arange(len(s)) >= rank
     s_data = np.sqrt(few) * spike.s_data
     return Modes(
@@ -359,13 +363,13 @@ def least_error(
     if not worth.any():
         return 0.0, float(error(start)[0])
     s, late = s[worth], late[worth]
-    rise = 1 / (1 + np.exp(-np.linspace(-5.0, 5.0, max(40, 200 // len(s)))))
-    fractions = late[:, None] * rise / rise[-1]
-    rises = learning_time(s[:, None], fractions, a0, depth, tau=tau)
+    rise = _rise(max(40, 200 // len(s)))
+    fractions, begin = late[:, None] * rise, a0 / s[:, None]
+    rises = passage(s[:, None], np.maximum(fractions, begin), begin, depth, tau=tau)
     grid = np.concatenate([np.linspace(0.0, rises[:, -1].max(), 200), rises.ravel()])
     grid.sort()
     values = error(grid)
-    for _ in range(4):
+    for _ in range(3):
         best = int(values.argmin())
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
         if high - low <= 1e-9 * high:
@@ -379,3 +383,10 @@ def least_error(
         shift = (before - after) / (2 * bend) if bend > 0 else 0.0
         return float(grid[best] + shift * (grid[1] - grid[0])), float(at - bend * shift**2 / 2)
     return float(grid[best]), float(values[best])
+
+
+@lru_cache(maxsize=8)
+def _rise(n: int) -> Floats:
+    """Return ``n`` fractions of a rise, dense where it is steep; the last one is 1."""
+    rise = 1 / (1 + np.exp(-np.linspace(-5.0, 5.0, n)))
+    return np.asarray(rise / rise[-1])

@@ -15,7 +15,8 @@ from tractable.linear.agreement import Agreement, agreement
 from tractable.linear.arrays import as_float64
 from tractable.linear.flow import check_times
 from tractable.linear.inputs import check_count, check_device, check_size
-from tractable.linear.mode_dynamics import ModeDynamics, first_passage
+from tractable.linear.mode_dynamics import ModeDynamics
+from tractable.linear.mode_readers import first_passage
 from tractable.linear.names import pick
 from tractable.linear.weights import balance_error, draw_weights, product
 

@@ -143,14 +143,34 @@ def learning_time(
     start = av[grows] * l1 / s1
     below = start < f1
     start = np.where(below, start, f1)  # at or above the fraction: no time is needed
-    if depth == 1:
-        passed = tau / l1 * np.log((1 - start) / (1 - f1))
-    else:
-        table = growth_table(1 - 2 / depth)
-        x0, x1 = np.log(start / (1 - start)), np.log(f1 / (1 - f1))
-        passed = tau / (depth * _rate(s1, l1, depth)) * (table.value(x1) - table.value(x0))
+    passed = passage(s1, f1, start, depth, l1, tau)
     time[grows] = np.where(below, passed, 0.0)
     return as_kind_of(time, s, frac, a0, lam)
+
+
+def passage(
+    s: np.ndarray,
+    frac: np.ndarray,
+    start: np.ndarray,
+    depth: int,
+    lam: np.ndarray | float = 1.0,
+    tau: float = 1.0,
+) -> np.ndarray:
+    """Return the time between two fractions of the final strength, within (0, 1), unchecked.
+
+    Examples
+    --------
+    >>> passage(np.array([10.0]), np.array([0.5]), np.array([1e-4]), depth=2).round(4)
+    array([0.4605])
+    """
+    if depth == 1:
+        return tau / lam * np.log((1 - start) / (1 - frac))
+    x0, x1 = np.log(start / (1 - start)), np.log(frac / (1 - frac))
+    rate = lam * (s / lam) ** (2 - 2 / depth)
+    if depth == 2:
+        return tau / (2 * rate) * (x1 - x0)
+    table = growth_table(1 - 2 / depth)
+    return tau / (depth * rate) * (table.value(x1) - table.value(x0))
 
 
 def two_layer_product(s: Numbers, a0: Numbers, b0: Numbers, t: Numbers, tau: float = 1.0) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 
 from tractable.core.checks import check_range
 from tractable.linear.inputs import check_dynamics
-from tractable.linear.mode_dynamics import ModeDynamics, first_passage
+from tractable.linear.mode_dynamics import ModeDynamics
+from tractable.linear.mode_readers import first_passage
 from tractable.linear.semantics.categories import typicality
 from tractable.linear.simulation import Simulation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ __all__ = [
     "ultrametric_features",
 ]
 
+DEEPEST = 10_000  # levels
+MOST_LEAVES = 2**53  # counted exactly
+MOST_VALUES = 2**31  # drawn: 2 GB
 NO_VALUE = -1e-12  # eigenvalues below: no such similarities exist
 
 
@@ -93,6 +97,11 @@ def hierarchical(
     branches = tree_branches(branching, depth)
     check_range("flip", flip, 0, 0.5)
     check_count("n_features", n_features)
+    if math.prod(branches) * n_features > MOST_VALUES:
+        raise ValueError(
+            f"the tree has {math.prod(branches)} leaves, too many for n_features={n_features}: at "
+            f"most {MOST_VALUES} values are drawn; take fewer levels, branches or features"
+        )
     random = random_numbers("rng", rng)
     values = random.choice([-1, 1], (1, n_features)).astype(np.int8)
     names = [""]
@@ -223,10 +232,17 @@ def ultrametric_features(
 
 def tree_branches(branching: int | Sequence[int], depth: int) -> list[int]:
     """Return the branches of each level as a list."""
-    check_range("depth", depth, 1)
+    check_count("depth", depth)
+    check_range("depth", depth, 1, DEEPEST)
     branches = [branching] * depth if isinstance(branching, int | np.integer) else list(branching)
     if len(branches) != depth:
         raise ValueError(f"branching must have {depth} numbers, one for each level: {branches}")
     for b in branches:
         check_range("branching", b, 1)
+    leaves = math.prod(int(b) for b in branches)
+    if leaves > MOST_LEAVES:
+        raise ValueError(
+            f"branching and depth make about 10^{math.log10(leaves):.0f} leaves; up to 10^16 are "
+            "counted exactly: take fewer levels or branches"
+        )
     return [int(b) for b in branches]

@@ -372,7 +372,7 @@ class SemanticTypicality(Study):
 
 def first_times(t: np.ndarray, path: np.ndarray, s: float, v: np.ndarray) -> np.ndarray:
     """Return when each item's part in a mode passes a fifth of the most typical item's end."""
-    from tractable.linear.mode_dynamics import first_passage
+    from tractable.linear.mode_readers import first_passage
 
     goal = 0.2 * s * float(np.abs(v).max())
     return np.array([first_passage(t, row, goal) for row in path])
