@@ -232,3 +232,17 @@ def test_speed_of_simulation_and_reading():
     ours = cpu(lambda: ModeDynamics.from_data(X, Y, norm="sum").strengths(np.linspace(0, 10, 500)))
     theirs = cpu(lambda: (X.T @ X, np.linalg.svd(Y.T @ X, full_matrices=False)))
     assert ours <= 3 * theirs + 0.02
+
+
+def test_a_few_modes_of_a_large_task_are_those_of_the_whole_decomposition(monkeypatch) -> None:
+    from tractable.linear import modes
+
+    random = np.random.default_rng(0)
+    covariance = random.normal(size=(90, 120))
+    whole = modes.task_modes(covariance, np.eye(120), rank=5)
+    monkeypatch.setattr(modes, "LARGE", 50)
+    few = modes.task_modes(covariance, np.eye(120), rank=5)
+    np.testing.assert_allclose(few.s, whole.s, rtol=1e-12)
+    for name in ("U", "V"):
+        a, b = getattr(few, name), getattr(whole, name)
+        np.testing.assert_allclose(abs((a * b).sum(0)), 1.0, rtol=1e-10)
