@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tractable.vision.convrnn.searched import parameter_importance, pareto_front
+from tractable.vision.convrnn.searched import expected_best, parameter_importance, pareto_front
 
 
 def table(n: int = 200) -> tuple[dict[str, list[object]], np.ndarray]:
@@ -60,3 +60,14 @@ def test_the_front_is_what_nothing_beats() -> None:
     assert pareto_front([1.0, np.nan], [0.5, 0.9]).tolist() == [0]
     with pytest.raises(ValueError, match="one length"):
         pareto_front([1.0], [1.0, 2.0])
+
+
+def test_expected_best_is_the_mean_of_many_draws() -> None:
+    random = np.random.default_rng(2)
+    score = random.random(30)
+    drawn = np.maximum.accumulate(random.choice(score, (40_000, 5)), axis=1)
+    error = drawn.std(0) / 200
+    assert (np.abs(drawn.mean(0) - expected_best(score, 5)) < 4 * error).all()
+    assert expected_best(score, 10_000)[-1] == pytest.approx(score.max())
+    with pytest.raises(ValueError, match="score"):
+        expected_best([], 3)

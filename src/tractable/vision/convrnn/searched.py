@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from tractable.core.checks import check_finite, check_range
 
-__all__ = ["parameter_importance", "pareto_front"]
+__all__ = ["expected_best", "parameter_importance", "pareto_front"]
 
 
 def parameter_importance(
@@ -137,3 +137,30 @@ def _columns(name: str, values: Sequence[Any] | np.ndarray, n: int) -> np.ndarra
         columns = [texts == text for text in np.unique(texts[~missing])]
     table = np.stack([*columns, missing], axis=1).astype(float)
     return table[:, table.std(axis=0) > 0]
+
+
+def expected_best(score: ArrayLike, n: int) -> np.ndarray:
+    r"""Return the mean best of 1, 2, ..., n draws with replacement from given scores.
+
+    .. math:: E[\max_{i \le k} s_i] = \sum_{j=1}^{m} s_{(j)} \big[(j/m)^k - ((j-1)/m)^k\big]
+
+    Parameters
+    ----------
+    score : array_like, shape (m,)
+        Finite; m >= 1.
+    n : int
+        Draws, >= 1.
+
+    Examples
+    --------
+    >>> expected_best([0.0, 1.0], 3).tolist()
+    [0.5, 0.75, 0.875]
+    """
+    s = np.sort(np.asarray(score, dtype=float).ravel())
+    check_finite("score", s)
+    check_range("n", n, 1)
+    if not len(s):
+        raise ValueError("score must hold one value or more, got none")
+    share = np.arange(len(s) + 1) / len(s)
+    k = np.arange(1, n + 1)[:, None]
+    return np.asarray(np.diff(share**k, axis=1) @ s)
