@@ -1,3 +1,58 @@
 """Convolutional recurrent graphs with bypassing and gating, searched and held against neurons."""
 
-__all__: list[str] = []
+from tractable.vision.convrnn.cells import (
+    Cell,
+    ConvGRU,
+    ConvIntersectionRNN,
+    ConvLSTM,
+    ConvUGRNN,
+    Feedforward,
+    ReciprocalGated,
+    TimeDecay,
+    VanillaRNN,
+    cell_names,
+    make_cell,
+    register,
+)
+from tractable.vision.convrnn.costs import GraphCost, cost, match_parameters
+from tractable.vision.convrnn.decoders import Decoder, decode
+from tractable.vision.convrnn.movies import make_movie
+from tractable.vision.convrnn.network import ConvRNN, NodeMap, Output, TimeSeries, Unrolled
+from tractable.vision.convrnn.published import MEDIAN_CELL, ZOO, published
+from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
+from tractable.vision.convrnn.wrapped import WrappedRNN, wrap
+
+__all__ = [
+    "MEDIAN_CELL",
+    "ZOO",
+    "Cell",
+    "ConvGRU",
+    "ConvIntersectionRNN",
+    "ConvLSTM",
+    "ConvRNN",
+    "ConvRNNSpec",
+    "ConvUGRNN",
+    "Decoder",
+    "Edge",
+    "Feedforward",
+    "GraphCost",
+    "Node",
+    "NodeMap",
+    "Output",
+    "ReciprocalGated",
+    "SpecError",
+    "TimeDecay",
+    "TimeSeries",
+    "Unrolled",
+    "VanillaRNN",
+    "WrappedRNN",
+    "cell_names",
+    "cost",
+    "decode",
+    "make_cell",
+    "make_movie",
+    "match_parameters",
+    "published",
+    "register",
+    "wrap",
+]
