@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint as recompute
 
 from tractable.core.checks import check_choice, check_range
-from tractable.vision.convrnn.cells import conv, make_cell
+from tractable.vision.convrnn.cells import SameConv2d, make_cell
 from tractable.vision.convrnn.decoders import Decoder
 from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
 
@@ -143,7 +143,7 @@ class Feedback(nn.Module):
             )
             self.filters = nn.Sequential(depthwise, nn.ELU(), last)
         else:
-            self.filters = last = conv(channels_in, channels, edge.kernel)
+            self.filters = last = SameConv2d(channels_in, channels, edge.kernel)
         if edge.activation == "identity":
             nn.init.zeros_(last.weight)
             assert last.bias is not None
