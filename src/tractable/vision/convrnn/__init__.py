@@ -17,9 +17,11 @@ from tractable.vision.convrnn.cells import (
 from tractable.vision.convrnn.costs import GraphCost, cost, match_parameters
 from tractable.vision.convrnn.decoders import Decoder, decode
 from tractable.vision.convrnn.movies import make_movie
-from tractable.vision.convrnn.network import ConvRNN, NodeMap, Output, TimeSeries, Unrolled
+from tractable.vision.convrnn.network import ConvRNN, Output, TimeSeries
+from tractable.vision.convrnn.node_map import NodeMap
 from tractable.vision.convrnn.published import MEDIAN_CELL, ZOO, published
 from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
+from tractable.vision.convrnn.unroll import Unrolled
 from tractable.vision.convrnn.wrapped import WrappedRNN, wrap
 
 __all__ = [

@@ -1,7 +1,8 @@
 """One answer from the logits of many steps.
 
 Hard choices (`max_conf`, `threshold`) send no gradient to the choice: what is learned is what the
-chosen step says. ``soft`` replaces the choice by weights that have one.
+chosen step says. ``soft`` replaces the choice by weights that have one, with ``straight`` in the
+gradient only.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class Decoder(nn.Module):
     beta : float
         Of ``w_avg``.
     soft : float, optional
-        Of ``max_conf`` and ``threshold``: width of a soft choice, in units of probability.
+        Of ``max_conf`` and ``threshold``: width of a soft choice, in units of probability; then
+        theta is trained.
+    straight : bool
+        With ``soft``: the numbers are those of the hard choice, the gradient that of the soft one.
     n_steps, n_classes : int, optional
         Of the trained ones: number of valid steps, and of classes.
     """
@@ -50,6 +54,7 @@ class Decoder(nn.Module):
         theta: float = 0.9,
         beta: float = 1.0,
         soft: float | None = None,
+        straight: bool = False,
         n_steps: int | None = None,
         n_classes: int | None = None,
     ) -> None:
@@ -58,7 +63,9 @@ class Decoder(nn.Module):
         check_range("theta", theta, 0, 1, open_low=True)
         if soft is not None:
             check_range("soft", soft, 0, open_low=True)
-        self.name, self.beta, self.soft = name, beta, soft
+        if straight and soft is None:
+            raise ValueError("straight needs the width of a soft choice: give soft")
+        self.name, self.beta, self.soft, self.straight = name, beta, soft, straight
         self.theta = nn.Parameter(torch.tensor(float(theta)), requires_grad=soft is not None)
         if name in TRAINED:
             if n_steps is None or n_classes is None:
@@ -94,11 +101,12 @@ class Decoder(nn.Module):
         if logits_t.ndim != 3:
             raise ValueError(f"logits_t must have shape (B, T, K), got {tuple(logits_t.shape)}")
         n_batch, n_steps, _ = logits_t.shape
-        at = torch.arange(n_steps, device=logits_t.device)
-        at = at if valid is None else at[valid.to(at.device)]
+        at = torch.arange(n_steps)  # not on the device: its length is needed
+        at = at if valid is None else at[valid.cpu()]
         if len(at) == 0:
             raise ValueError("no step is valid: the movie is shorter than the way to the readout")
-        seen = logits_t[:, at]
+        at = at.to(logits_t.device)
+        seen = logits_t if len(at) == n_steps else logits_t.index_select(1, at)
         last = at[-1].expand(n_batch)
         if self.name == "last":
             return seen[:, -1], last
@@ -134,6 +142,7 @@ class Decoder(nn.Module):
             reached = confidence >= self.theta
             first = reached.int().argmax(1)
             best = torch.where(reached.any(1), first, best)
+        hard = seen[torch.arange(len(seen), device=seen.device), best]
         if self.soft is not None:
             if self.name == "max_conf":
                 weight = (confidence / self.soft).softmax(1)
@@ -143,9 +152,9 @@ class Decoder(nn.Module):
                 before = torch.cat([torch.ones_like(survive[:, :1]), survive[:, :-1]], 1)
                 never = survive[:, -1:] * (confidence / self.soft).softmax(1)
                 weight = before * reach + never
-            return (weight[..., None] * seen).sum(1), at[best]
-        rows = torch.arange(len(seen), device=seen.device)
-        return seen[rows, best], at[best]
+            soft = (weight[..., None] * seen).sum(1)
+            return (soft + (hard - soft).detach() if self.straight else soft), at[best]
+        return hard, at[best]
 
 
 def decode(

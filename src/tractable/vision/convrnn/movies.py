@@ -46,11 +46,19 @@ def make_movie(
     """
     if x.ndim != 4:
         raise ValueError(f"x must have shape (B, C, H, W), got {tuple(x.shape)}")
+    frames, ids = show(x, T, image_off, off_value)
+    movie = torch.stack([frames[i] for i in ids], 1)
+    mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, std))
+    return (movie - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
+
+
+def show(
+    x: Tensor, T: int, image_off: int | None, off_value: float
+) -> tuple[list[Tensor], list[int]]:
+    """Return image and gray, and which of them is shown at each step."""
     check_range("T", T, 1)
     off = T if image_off is None else image_off
     if not 1 <= off <= T:
         raise ValueError(f"image_off must be 1 .. T = {T}, got {off}")
-    movie = torch.full((len(x), T, *x.shape[1:]), off_value, dtype=x.dtype, device=x.device)
-    movie[:, :off] = x[:, None]
-    mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, std))
-    return (movie - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
+    frames = [x] if off == T else [x, torch.full_like(x, off_value)]
+    return frames, [0 if t < off else 1 for t in range(T)]

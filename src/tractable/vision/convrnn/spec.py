@@ -16,9 +16,11 @@ __all__ = ["ConvRNNSpec", "Edge", "Node", "SpecError"]
 KINDS = ("ff", "skip", "fb")
 ENTRIES = ("input", "cell", "out")
 ACTIVATIONS = ("identity", "elu")
-NORMS = (None, "group", "group8", "batch")
+NORMS = (None, "group", "group8", "batch", "batch_t")
 MERGES = (None, "add", "concat")
-READOUTS = ("flatten", "pool")
+READOUTS = ("flatten", "pool", "mean")
+OPS = ("conv", "separable", "none")
+NODE_ACTIVATIONS = ("elu", "relu", "identity")
 
 
 class SpecError(ValueError):
@@ -27,7 +29,7 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class Node:
-    """One layer: convolution, norm, ELU, then a cell, a residual, a pool.
+    """One layer: convolution, norm, activation; cell; convolution, residual; pool.
 
     Parameters
     ----------
@@ -35,10 +37,13 @@ class Node:
         Unique; letters, digits, ``_``.
     channels : int
         Of the output.
-    kernel, stride, pool : int
-        Of the convolution, and the size of the max pool at the end.
+    kernel, stride : int
+        Of the first convolution.
+    pool : int
+        Stride of the max pool at the end; 1: none.
     norm : str, optional
-        ``group`` (one group: over channels and positions), ``group8``, or ``batch``.
+        After the first convolution: ``group`` (one group: over channels and positions), ``group8``,
+        ``batch`` (statistics of all steps mixed), ``batch_t`` (of each step).
     cell : str, optional
         A name known to `make_cell`.
     cell_args : mapping
@@ -47,6 +52,17 @@ class Node:
         Add the node's input, through 1 x 1 filters and resized where shapes differ.
     merge : str, optional
         What to do with several feedforward inputs: ``add`` or ``concat``.
+    op : str
+        The first convolution: ``conv``, ``separable`` (depthwise, ELU, 1 x 1), ``none``.
+    activation : str
+        ``elu``, ``relu`` or ``identity``.
+    padding : str
+        Of the first convolution: ``same`` or ``valid``.
+    post_kernel : int
+        Size of a second convolution behind the cell, before the residual and one more activation;
+        0: none.
+    pool_kernel : int
+        Size of the max pool's window; 0: that of ``pool``.
     """
 
     name: str
@@ -54,11 +70,16 @@ class Node:
     kernel: int = 3
     stride: int = 1
     pool: int = 1
-    norm: Literal["group", "group8", "batch"] | None = None
+    norm: Literal["group", "group8", "batch", "batch_t"] | None = None
     cell: str | None = None
     cell_args: Mapping[str, Any] = field(default_factory=dict)
     res: bool = False
     merge: Literal["add", "concat"] | None = None
+    op: Literal["conv", "separable", "none"] = "conv"
+    activation: Literal["elu", "relu", "identity"] = "elu"
+    padding: Literal["same", "valid"] = "same"
+    post_kernel: int = 0
+    pool_kernel: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,7 @@ class Edge:
         the cell, through filters of its own, always a step late.
     entry : str
         Where feedback enters the cell: ``input``, or of a reciprocal-gated one ``cell``, ``out``.
+        A node without a cell takes it behind its activation.
     kernel : int
         Size of the feedback's filters.
     activation : str
@@ -104,7 +126,8 @@ class ConvRNNSpec:
     n_classes : int
         Logits.
     readout : str
-        ``flatten`` (all positions) or ``pool`` (their mean).
+        ``flatten`` (weights for all positions), ``pool`` (for their mean), or ``mean`` (the means
+        of the last node's maps are the logits).
 
     Examples
     --------
@@ -119,7 +142,7 @@ class ConvRNNSpec:
     nodes: list[Node]
     edges: list[Edge]
     n_classes: int
-    readout: Literal["flatten", "pool"] = "flatten"
+    readout: Literal["flatten", "pool", "mean"] = "flatten"
 
     # --- making ------------------------------------------------------------------------------
 
@@ -129,7 +152,7 @@ class ConvRNNSpec:
         nodes: Sequence[Node],
         *,
         n_classes: int,
-        readout: Literal["flatten", "pool"] = "flatten",
+        readout: Literal["flatten", "pool", "mean"] = "flatten",
     ) -> ConvRNNSpec:
         """Return the graph in which each node feeds the next."""
         edges = [Edge(low.name, high.name) for low, high in itertools.pairwise(nodes)]
@@ -175,26 +198,34 @@ class ConvRNNSpec:
         """Return the edges into a node, of the given kinds."""
         return [edge for edge in self.edges if edge.dst == name and edge.kind in kinds]
 
-    def first_valid(self) -> dict[str, int]:
-        """Return the step at which each node first depends on the image: one edge a step."""
-        return self._distances(self.nodes[0].name, forward=True)
+    def first_valid(self, *, feedforward_delay: int = 1) -> dict[str, int]:
+        """Return the step at which each node first depends on the image (C1).
 
-    def to_readout(self) -> dict[str, int]:
-        """Return how many steps each node's activity needs to reach the last node."""
-        return self._distances(self.nodes[-1].name, forward=False)
+        Parameters
+        ----------
+        feedforward_delay : int
+            Steps on feedforward edges: 1, or 0 in a graph whose feedforward sweep takes no time;
+            feedback takes 1.
+        """
+        return self._distances([self.nodes[0].name], feedforward_delay, forward=True)
 
-    def _distances(self, start: str, *, forward: bool) -> dict[str, int]:
-        found, frontier, steps = {start: 0}, [start], 0
-        while frontier:
-            steps += 1
-            reached = [
-                edge.dst if forward else edge.src
-                for name in frontier
-                for edge in self.edges
-                if (edge.src if forward else edge.dst) == name
-            ]
-            frontier = [name for name in dict.fromkeys(reached) if name not in found]
-            found |= dict.fromkeys(frontier, steps)
+    def steps_to(self, targets: Iterable[str], *, feedforward_delay: int = 1) -> dict[str, int]:
+        """Return in how many steps each node's activity reaches the nearest of the targets."""
+        return self._distances(list(targets), feedforward_delay, forward=False)
+
+    def _distances(self, starts: list[str], delay: int, *, forward: bool) -> dict[str, int]:
+        """Shortest paths: go over all edges until nothing becomes shorter."""
+        found = dict.fromkeys(starts, 0)
+        shorter = True
+        while shorter:
+            shorter = False
+            for edge in self.edges:
+                tail, head = (edge.src, edge.dst) if forward else (edge.dst, edge.src)
+                if tail not in found:
+                    continue
+                steps = found[tail] + (1 if edge.kind == "fb" else delay)
+                if steps < found.get(head, steps + 1):
+                    found[head], shorter = steps, True
         return {node.name: found[node.name] for node in self.nodes if node.name in found}
 
     def order(self) -> list[str]:
@@ -325,12 +356,15 @@ def _check_node(node: Node, names: list[str]) -> None:
         raise SpecError(f"{where}: a name is made of letters, digits and _")
     if names.count(node.name) > 1:
         raise SpecError(f"{where} is given twice")
-    for name in ("channels", "kernel", "stride", "pool"):
-        value = getattr(node, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SpecError(f"{where}: {name} must be a positive integer, got {value!r}")
-    _one_of(f"{where}: norm", node.norm, NORMS)
-    _one_of(f"{where}: merge", node.merge, MERGES)
+    for name in ("channels", "kernel", "stride", "pool", "post_kernel", "pool_kernel"):
+        value, low = getattr(node, name), 0 if name.endswith("_kernel") else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise SpecError(f"{where}: {name} must be an integer of at least {low}, got {value!r}")
+    for name, allowed in (
+        ("norm", NORMS), ("merge", MERGES), ("op", OPS), ("activation", NODE_ACTIVATIONS),
+        ("padding", ("same", "valid")),
+    ):  # fmt: skip
+        _one_of(f"{where}: {name}", getattr(node, name), allowed)
     if node.norm == "group8" and node.channels % 8:
         raise SpecError(f"{where}: norm 'group8' needs a multiple of 8 channels")
     if node.cell_args and node.cell is None:

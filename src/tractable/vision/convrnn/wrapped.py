@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tractable.core.checks import check_range, nearest_names
 from tractable.vision.convrnn.cells import make_cell
 from tractable.vision.convrnn.decoders import Decoder
+from tractable.vision.convrnn.movies import show
 from tractable.vision.convrnn.network import Output, TimeSeries
 
 __all__ = ["WrappedRNN", "wrap"]
@@ -56,6 +57,7 @@ class WrappedRNN(nn.Module):
             channels = shapes[name][0]
             self.cells.append(make_cell(cell, channels, channels, **options))
         self._states: dict[str, tuple[Tensor, ...]] = {}
+        self._running = False
         for name, cell in zip(self.names, self.cells, strict=True):
             modules[name].register_forward_hook(self._hook(name, cell))
 
@@ -85,6 +87,8 @@ class WrappedRNN(nn.Module):
 
     def _hook(self, name: str, cell: nn.Module) -> Any:
         def run(module: nn.Module, inputs: Any, out: Tensor) -> Tensor:
+            if not self._running:  # the model is called by itself
+                return out
             state = self._states.get(name)
             state = cell.init_state(out) if state is None else state  # type: ignore[operator]  # a Cell
             out, self._states[name] = cell(out, state)
@@ -97,29 +101,45 @@ class WrappedRNN(nn.Module):
         self,
         x: Tensor,
         T: int = 1,
+        image_off: int | None = None,
         *,
-        layers: tuple[str, ...] = (),
+        layers: Sequence[str] = (),
         decoder: str | Decoder = "last",
+        off_value: float = 0.5,
     ) -> Output:
-        """Run the network T times on images (B, C, H, W), or once on each frame of movies."""
-        frames = [x] * T if x.ndim == 4 else list(x.unbind(1))
-        check_range("T", len(frames), 1)
-        self._states.clear()
-        logits = []
+        """Run the network T times on images (B, C, H, W), or once on each frame of movies.
+
+        Parameters
+        ----------
+        x : Tensor
+            Images (B, C, H, W), or movies (B, T, C, H, W).
+        T, image_off, layers, decoder, off_value
+            As in `ConvRNN.forward`; ``layers`` are those with cells.
+        """
+        for name in layers:
+            if name not in self.names:
+                raise ValueError(f"layers: {name!r} has no cell ({', '.join(self.names)})")
+        if x.ndim == 5:
+            frames, ids = list(x.unbind(1)), list(range(x.shape[1]))
+        else:
+            frames, ids = show(x, T, image_off, off_value)
+        check_range("T", len(ids), 1)
         kept: dict[str, list[Tensor]] = {name: [] for name in layers}
-        for frame in frames:
-            logits.append(self.model(frame))
-            for name in layers:
-                if name not in self.names:
-                    raise ValueError(f"layers: {name!r} has no cell ({', '.join(self.names)})")
-                kept[name].append(self._seen[name])
+        logits = []
+        self._states, self._running = {}, True
+        try:
+            for i in ids:
+                logits.append(self.model(frames[i]))
+                for name in layers:
+                    kept[name].append(self._seen[name])
+            states = self._states
+        finally:
+            self._states, self._seen, self._running = {}, {}, False
         logits_t = torch.stack(logits, 1)
         read = decoder if isinstance(decoder, Decoder) else Decoder(decoder)
         answer, decided = read(logits_t)
-        valid = torch.ones(len(frames), dtype=torch.bool)
+        valid = torch.ones(len(ids), dtype=torch.bool)
         series = {name: TimeSeries(torch.stack(v, 1), valid) for name, v in kept.items()}
-        states, self._states = self._states, {}
-        self._seen.clear()
         return Output(answer, logits_t, valid, decided, series, states)
 
 

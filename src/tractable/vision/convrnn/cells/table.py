@@ -55,6 +55,7 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
 
     Examples
     --------
+    >>> import torch
     >>> class Half(Cell):
     ...     def step(self, x, state, fb, res):
     ...         h = (state[0] + x) / 2
