@@ -6,7 +6,7 @@ from typing import Any
 
 from tractable.studies.vision.convrnn_graph import CELLS, EDGES, FLAGS, N_LAYERS
 
-MOST = (12, 16, 16)  # channels: the lowest layer has four times as many positions
+MOST = (12, 12, 12)  # channels
 
 
 def suggest(trial: Any) -> dict[str, Any]:

@@ -11,9 +11,16 @@ import xarray as xr
 from torch import Tensor, nn
 
 from tractable.core.seeds import derive
-from tractable.studies.vision._convrnn_parts import MACS, ONE, cell_of, network, operations
+from tractable.studies.vision._convrnn_parts import (
+    MACS,
+    ONE,
+    cell_of,
+    network,
+    operations,
+    training_cost,
+)
 from tractable.studies.vision._convrnn_sizes import N_BLOCKS, cell_parameters
-from tractable.train import fit, time_one_step
+from tractable.train import fit
 from tractable.vision.convrnn.spec import ConvRNNSpec, Node
 from tractable.vision.convrnn.trace import Snakes, snake_batches, snakes, trace_scores
 from tractable.vision.convrnn.training import one_cycle
@@ -219,12 +226,10 @@ def trace_cost(
     n = min(batch_size, 4)
     few = snakes(n, size=size, n_snakes=other["n_snakes"], length=other["length"], seed=0)
     batch = (torch.from_numpy(few.images), torch.from_numpy(few.path))
-    seconds = time_one_step(net, loss, batch, device="cpu", repeats=1)
+    operations_, _, seconds = training_cost(net, batch, steps, loss)
     scale = batch_size / n * (n_steps / net.n_steps if net.n_steps > 1 else 1)
-    macs = operations(net, batch[0][:1]) * scale * n
-    width = net.last.channels
-    memory = 4.0 * 12 * width * size**2 * batch_size * n_steps
-    return 6.0 * macs * steps, memory, seconds * scale * steps
+    memory = 4.0 * 12 * net.last.channels * size**2 * batch_size * n_steps
+    return operations_ * scale, memory, seconds * scale
 
 
 # --- pictures --------------------------------------------------------------------------------

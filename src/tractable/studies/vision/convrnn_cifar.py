@@ -162,9 +162,10 @@ class ConvrnnCifar(Study):
             )
         }
         classes = 1000 if self.chosen == "folder" else 10
+        colors = 1 if self.chosen == "digits" else 3
         return [
             {
-                "spec": image_spec(self.architecture, net, self.width, classes).to_json(),
+                "spec": image_spec(self.architecture, net, self.width, colors, classes).to_json(),
                 "data": self.chosen,
                 "seed": seed + number,
                 "device": device,

@@ -105,7 +105,7 @@ class ConvrnnGraph(Study):
     """Decoupled from the gradient."""
     task: Literal["short", "A", "C"] = "short"
     """Movies: short ones for searching (two distractors in seven frames), or a variant."""
-    steps: Annotated[int, Range(1, 1_000_000, log=True)] = 80
+    steps: Annotated[int, Range(1, 1_000_000, log=True)] = 60
     """Updates."""
     batch_size: Annotated[int, Range(1, 1000, log=True)] = 32
     """Movies of an update."""

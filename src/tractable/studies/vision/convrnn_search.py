@@ -39,7 +39,7 @@ class ConvrnnSearch(Study):
     """Folder of a search, runs/convrnn-graph/searches/<hash>; without it graphs are drawn."""
     n_graphs: Annotated[int, Range(2, 1_000_000, log=True)] = 40
     """Graphs that are drawn at random, where there is no folder."""
-    steps: Annotated[int, Range(1, 1_000_000, log=True)] = 80
+    steps: Annotated[int, Range(1, 1_000_000, log=True)] = 60
     """Updates of each."""
     n_test: Annotated[int, Range(10, 600)] = 500
     """Test digits."""
