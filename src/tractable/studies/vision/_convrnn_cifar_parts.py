@@ -191,30 +191,38 @@ def _fabric(n_devices: int, device: str) -> Any:
     return fabric
 
 
+def image_operations(
+    spec: str, data: str, size: int, n_steps: int, image_off: int, steps: int, batch_size: int,
+    **other: Any,
+) -> tuple[float, float]:  # fmt: skip
+    """Return operations and bytes of `train_images`, predicted without weights."""
+    from tractable.vision.convrnn.costs import cost
+
+    graph = ConvRNNSpec.from_json(spec)
+    shape = (1, 8, 8) if data == "digits" else (3, size, size)
+    unroll = "biological" if data == "folder" else "engineering"
+    net = ConvRNN(graph, in_shape=shape, device="meta", unroll=unroll)  # type: ignore[arg-type]  # one of two
+    predicted = cost(net, n_steps, 1, image_off=image_off or None)
+    operations = 6.0 * predicted.macs * batch_size * steps
+    return operations, float(predicted.peak_bytes) * batch_size
+
+
 def image_cost(
     spec: str, data: str, size: int, n_steps: int, image_off: int, steps: int, batch_size: int,
     **other: Any,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Return operations, bytes and seconds of `train_images`, from one small update.
 
-    Of a large network only a part is timed: images of a quarter of the side, and few steps.
+    Of a large network only a part is timed: smaller images and few steps.
     """
-    from tractable.vision.convrnn.costs import cost
-
     graph = ConvRNNSpec.from_json(spec)
+    operations, memory = image_operations(spec, data, size, n_steps, image_off, steps, batch_size)
     shape = (1, 8, 8) if data == "digits" else (3, size, size)
-    whole = ConvRNN(graph, in_shape=shape, device="meta",
-                    unroll="biological" if data == "folder" else "engineering")  # fmt: skip
-    predicted = cost(whole, n_steps, batch_size)
-    side = shape[1] if size <= 32 else max(size // 4, 32)
+    side = shape[1] if size <= 32 else 64
     few = n_steps if size <= 32 else min(n_steps, len(graph.nodes) + 1)
-    net = network(graph, 0, (shape[0], side, side), whole.unroll)
+    unroll = "biological" if data == "folder" else "engineering"
+    net = network(graph, 0, (shape[0], side, side), unroll)
     n = 8 if size <= 32 else 1
     batch = (torch.zeros(n, shape[0], side, side), torch.zeros(n, dtype=torch.long))
-    macs, _, seconds = training_cost(net, batch, 1, T=few)
-    scale = 6.0 * predicted.macs * batch_size / macs
-    return (
-        6.0 * predicted.macs * batch_size * steps,
-        float(predicted.peak_bytes),
-        (seconds * scale * steps),
-    )
+    timed, _, seconds = training_cost(net, batch, 1, T=few)
+    return operations, memory, seconds * operations / timed

@@ -25,6 +25,7 @@ ALL: tuple[Net, ...] = (
 NAYEBI = "arXiv:1807.00053: inside deep networks gating and bypassing pay, vanilla cells do not"
 BOUND = "exact: E[max_c n_c / (d + 1)], multinomial"
 ONE = {"units": "1"}
+FORMULA = "closed form: 2 (kC^2 + C) vanilla, 6kC^2 + 3C GRU, 8kC^2 + 4C LSTM, 5 (kC^2 + C) RGC"
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class ConvrnnCells(Study):
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         wrong = abs(measured.parameters - theory.parameters).max()
-        yield Check("parameters off the formula", float(wrong), 0, source="equation (C8)")
+        yield Check("parameters off the formula", float(wrong), 0, source=FORMULA)
         if "rgc" in self.nets:
             ratio = theory.parameters / theory.parameters.sel(net="rgc")
             yield Check(

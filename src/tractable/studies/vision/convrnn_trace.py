@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REACH = "exact: n convolutions of size 3 reach n pixels"
 ONE = {"units": "1"}
+FORMULA = "closed form: 2 (kC^2 + C) vanilla, 6kC^2 + 3C GRU, 8kC^2 + 4C LSTM, 5 (kC^2 + C) RGC"
 PIXELS = {"units": "pixels"}
 
 
@@ -179,7 +180,7 @@ class ConvrnnTrace(Study):
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         wrong = float(abs(measured.parameters - theory.parameters).max())
-        yield Check("parameters off the formula", wrong, 0, source="equation (C8)")
+        yield Check("parameters off the formula", wrong, 0, source=FORMULA)
         local = [net for net in self.nets if net != "vanilla+norm"]  # a norm sees the whole image
         wrong = float(abs(measured.reach - theory.reach).sel(net=local).max())
         yield Check("reach of the seed, pixels off the count", wrong, 0, source=REACH)
