@@ -1,8 +1,8 @@
 """Graphs in time. Kinds: identity (what is reused changes nothing), second formula, brute force.
 
-A perturbed frame reaches a node after the shortest path; a feedforward graph with a constant image
-is a sequential module; a movie of a still image is the still image; gradients with recomputation are
-those without; the Jacobian of a node is that of finite differences.
+A perturbed frame reaches a node after the shortest path; a feedforward graph with a constant
+image is a sequential module; a movie of a still image is the still image; gradients with
+recomputation are those without; the Jacobian of a node is that of finite differences.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def brute(logits: np.ndarray, name: str, theta: float) -> tuple[np.ndarray, int]
 @pytest.mark.parametrize(("name", "theta"), [("max_conf", 0.9), ("threshold", 0.5),
                                              ("threshold", 0.999999)])  # fmt: skip
 def test_choices_by_brute_force(name: str, theta: float) -> None:
-    """Steps are drawn from three, so that many tie and the first wins; the last theta is not met."""
+    """Steps are drawn from three: many tie, the first wins; the last theta is not met."""
     random = torch.Generator().manual_seed(0)
     rows = torch.randn(200, 3, 3, generator=random, dtype=torch.float64)
     chosen = torch.randint(3, (200, 6), generator=random)

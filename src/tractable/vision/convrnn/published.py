@@ -63,7 +63,7 @@ def published(
     ----------
     architecture : str
         ``intermediate`` (10 convolutions, cells from the fourth on) or ``shallow`` (5, cells from
-        the third on).
+        the third on, then 2 x 2 filters whose means are the logits).
     cell : str, optional
         Of its recurrent layers; None: feedforward.
     feedback : bool, optional
@@ -82,7 +82,7 @@ def published(
     --------
     >>> spec = published("shallow", "gru")
     >>> [node.cell for node in spec.nodes]
-    [None, None, 'gru', 'gru', 'gru']
+    [None, None, 'gru', 'gru', 'gru', None]
     """
     check_choice("architecture", architecture, ("intermediate", "shallow"))
     wide = architecture == "intermediate"
@@ -93,10 +93,13 @@ def published(
     if median and cell != "rgc":
         raise ValueError("median is for the reciprocal-gated cell, 'rgc'")
     options: dict[str, Any] = dict(MEDIAN_CELL) if median else {}
-    channels = (
-        (64, 128, 128, 128, 128, 256, 256, 256, 512, 512) if wide else (64, 128, 256, 256, 512)
-    )
-    pooled = (1, 4, 7, 10) if wide else (1, 2, 3, 4, 5)
+    in_blocks = wide and cell not in (None, "rgc")
+    channels: tuple[int, ...] = (64, 128, 256, 256, 512)
+    if wide:
+        channels = (64, 128, 128, 128, 128, 256, 256, 256, 512, 512)
+    if in_blocks:
+        channels = (64, 64, 64, 128, 128, 256, 256, 512, 512, 512)
+    pooled = (1, 4, 6, 7, 10) if wide else (1, 2, 3, 4, 5)
     first_cell = 4 if wide else 3
     nodes = []
     for i, width in enumerate(channels, 1):
@@ -111,9 +114,16 @@ def published(
                 norm="group",
                 cell=here,
                 cell_args=options if here else {},
+                # The other cells of the deeper net stand in blocks: cell, convolution, residual.
+                post_kernel=3 if in_blocks and here else 0,
+                res=bool(in_blocks and here),
             )
         )
-    spec = ConvRNNSpec.chain(nodes, n_classes=n_classes, readout="pool")
+    if wide:
+        spec = ConvRNNSpec.chain(nodes, n_classes=n_classes, readout="pool")
+    else:
+        last = Node("conv6", n_classes, 2, padding="valid", activation="identity")
+        spec = ConvRNNSpec.chain([*nodes, last], n_classes=n_classes, readout="mean")
     for src, dst in FEEDBACK if feedback else ():
         into = spec.node(dst).cell == "rgc"
         spec.feedback(src, dst, entry="out" if into else "input")
