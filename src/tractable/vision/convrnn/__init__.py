@@ -16,10 +16,19 @@ from tractable.vision.convrnn.cells import (
 )
 from tractable.vision.convrnn.costs import GraphCost, cost, match_parameters
 from tractable.vision.convrnn.decoders import Decoder, decode
+from tractable.vision.convrnn.image_splits import image_splits
 from tractable.vision.convrnn.movies import make_movie
 from tractable.vision.convrnn.network import ConvRNN, Output, TimeSeries
 from tractable.vision.convrnn.node_map import NodeMap
 from tractable.vision.convrnn.published import MEDIAN_CELL, ZOO, published
+from tractable.vision.convrnn.regressions import LinearMap, pls, pls_each, ridge
+from tractable.vision.convrnn.reliability import (
+    poisson_reliability,
+    reliability,
+    spearman_brown,
+    split_half_correlation,
+)
+from tractable.vision.convrnn.similarity import cka, rdm, rdm_correlation
 from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
 from tractable.vision.convrnn.unroll import Unrolled
 from tractable.vision.convrnn.wrapped import WrappedRNN, wrap
@@ -38,6 +47,7 @@ __all__ = [
     "Edge",
     "Feedforward",
     "GraphCost",
+    "LinearMap",
     "Node",
     "NodeMap",
     "Output",
@@ -49,12 +59,23 @@ __all__ = [
     "VanillaRNN",
     "WrappedRNN",
     "cell_names",
+    "cka",
     "cost",
     "decode",
+    "image_splits",
     "make_cell",
     "make_movie",
     "match_parameters",
+    "pls",
+    "pls_each",
+    "poisson_reliability",
     "published",
+    "rdm",
+    "rdm_correlation",
     "register",
+    "reliability",
+    "ridge",
+    "spearman_brown",
+    "split_half_correlation",
     "wrap",
 ]
