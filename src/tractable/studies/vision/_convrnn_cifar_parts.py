@@ -61,7 +61,11 @@ def _pooled(node: Node) -> Node:
 
 @functools.lru_cache(maxsize=2)
 def images_of(data: str, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return training and test images in [0, 1] and their labels; they are read once."""
+    """Return training and test images in [0, 1] and their labels; they are read once.
+
+    Their order is random but always the same: files may be sorted by class, and the first images
+    of a part must stand for the whole.
+    """
     from tractable.data import load_images
 
     whole = load_images(data)
@@ -69,7 +73,7 @@ def images_of(data: str, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     labels = torch.from_numpy(whole.labels)
     parts: list[Tensor] = []
     for name in ("train", "test"):
-        rows = whole.parts[name]
+        rows = np.random.default_rng(0).permutation(whole.parts[name])
         small = [shrunk(part.float() / 255, min(size, part.shape[-1]))
                  for part in pixels[rows].split(5000)]  # fmt: skip
         parts += [torch.cat(small), labels[rows]]
@@ -218,7 +222,8 @@ def image_cost(
     graph = ConvRNNSpec.from_json(spec)
     operations, memory = image_operations(spec, data, size, n_steps, image_off, steps, batch_size)
     shape = (1, 8, 8) if data == "digits" else (3, size, size)
-    side = shape[1] if size <= 32 else 64
+    # Small images on which the smallest map of the published graphs still fits its filters.
+    side = shape[1] if size <= 32 else min(size, 128)
     few = n_steps if size <= 32 else min(n_steps, len(graph.nodes) + 1)
     unroll = "biological" if data == "folder" else "engineering"
     net = network(graph, 0, (shape[0], side, side), unroll)

@@ -116,6 +116,7 @@ def accuracy_by_frame(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
                 color=COLORS[net], label=TITLES[net], markersize=4, linestyle=":", linewidth=0.8,
             )  # fmt: skip
         ax.set(title=WHAT[variant], xlabel="frame", ylim=(0, 1.02))
+        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("accuracy of the readout at this frame")
     axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.set_label(
@@ -151,6 +152,7 @@ def cell_pareto(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         ends = [0.93 * min(p[0] for p in points), 1.07 * max(p[0] for p in points)]
         plot.theory(ax, ends, [bound] * 2, color="C0", label="bound without order")
     ax.set(xlabel="parameters of the network", ylabel="test accuracy", ylim=(0, 1.02))
+    ax.xaxis.get_major_locator().set_params(nbins=6)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.set_label(
         f"Accuracy against the number of parameters, variant {variant}: mean and standard error "

@@ -64,11 +64,13 @@ def draw_graph(spec: str, ax: Axes | None = None) -> Figure:
     )
     arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": "0.2", "lw": 1.2}
     for i in range(-1, top):
-        ax.annotate("", (0, i + 0.72), (0, i + 0.28), arrowprops=arrow)
+        ax.annotate(
+            "", (0, i + 0.78), (0, i + 0.22), arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0}
+        )
     for i, edge in enumerate(e for e in content["edges"] if e["kind"] == "fb"):
         low, high = place[edge["dst"]], place[edge["src"]]
         bend = {"connectionstyle": f"arc3,rad={-0.45 - 0.12 * i}", "shrinkA": 2, "shrinkB": 2}
-        ax.annotate("", (0.36, low), (0.36, high), arrowprops={**arrow, "color": "C1", **bend})
+        ax.annotate("", (0.28, low), (0.28, high), arrowprops={**arrow, "color": "C1", **bend})
         ax.text(
             0.66 + 0.16 * i, (low + high) / 2, edge.get("entry") or "feedback", size=8, color="C1"
         )
@@ -115,19 +117,22 @@ def draw_importance(
     figure, ax = plot.axes_of(ax, size=(5.6, 3.8))
     names = list(importance)[:n][::-1]
     mean = np.array([importance[name][0] for name in names])
-    error = np.array([importance[name][1] for name in names]) / np.sqrt(5)
+    error = np.array([importance[name][1] for name in names])
     ax.barh(range(len(names)), mean, xerr=error, color="C0", alpha=0.7, error_kw={"elinewidth": 1})
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set(xlabel=r"loss of $R^2$ when shuffled (held-out trials)")
     figure.set_label(
         "Which parameters of the space decide the score: loss of explained variance when one is "
-        "shuffled among trials that the regression has not seen; error bars: five splits."
+        "shuffled among trials that the regression has not seen; error bars: deviation over five "
+        "splits."
     )
     return figure
 
 
 def draw_trade(cost: np.ndarray, score: np.ndarray, label: str, ax: Axes | None = None) -> Figure:
     """Draw the score of all graphs against what they cost, with the front."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     from tractable import plot
     from tractable.vision.convrnn.searched import pareto_front
 
@@ -136,6 +141,9 @@ def draw_trade(cost: np.ndarray, score: np.ndarray, label: str, ax: Axes | None 
     front = pareto_front(cost, score)
     ax.step(cost[front], score[front], where="post", color="C0", label="front")
     ax.set(xlabel=label, ylabel="validation accuracy", xscale="log")
-    ax.legend(loc="lower right")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.legend(loc="center right")
     figure.set_label(f"Score against {label} for all graphs that were trained to the end.")
     return figure

@@ -305,8 +305,8 @@ class ConvrnnCifar(Study):
         points = self._points(run.seed, str(run.device))[:: self.n_seeds]
         # The last network is timed; the others cost by their operations.
         operations, memory, seconds = image_cost(**points[-1])
-        total = 0.0
-        for point in points:
+        total = self.n_seeds * operations
+        for point in points[:-1]:
             ops, peak = image_operations(**point)
             total += self.n_seeds * ops
             memory = max(memory, peak)
