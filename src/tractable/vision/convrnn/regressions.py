@@ -203,7 +203,9 @@ def pls(
     x_mean, y_mean = X.mean(0), Y.mean(0)
     X, Y = X - x_mean, Y - y_mean
     S = X.T @ Y
-    W, P, Q, R = [], [], [], []
+    P: list[np.ndarray] = []
+    Q: list[np.ndarray] = []
+    R: list[np.ndarray] = []
     Y_now = Y
     for _ in range(n_components):
         w = _dominant(S, Y_now, tolerance, max_iter)
@@ -215,7 +217,9 @@ def pls(
         p, q = X.T @ t / norm, S.T @ r / norm
         S = S - np.outer(p, q) * norm
         Y_now = Y_now - np.outer(t, q)
-        W.append(w), P.append(p), Q.append(q), R.append(r)
+        P.append(p)
+        Q.append(q)
+        R.append(r)
     weights = np.array(R).T @ np.array(Q) if R else np.zeros((X.shape[1], Y.shape[1]))
     return LinearMap(weights, x_mean, y_mean)
 
@@ -283,7 +287,8 @@ def pls_each(features: ArrayLike, responses: ArrayLike, n_components: int = 25) 
         p, q = (X.T @ t) / norm, (S * r).sum(0) / norm
         S = S - np.where(np.isfinite(norm), p * (q * np.where(np.isfinite(norm), norm, 0.0)), 0.0)
         weights += r * q
-        P.append(p), R.append(r)
+        P.append(p)
+        R.append(r)
     return LinearMap(weights, x_mean, y_mean)
 
 
