@@ -105,6 +105,8 @@ def test_a_failing_trial_is_tried_three_times(tmp_path: Path) -> None:
     failed = data.state == "failed"
     assert int(failed.sum()) >= 1
     assert data.value[failed.values].isnull().all()
+    assert set(data.error[failed.values].values.tolist()) == {"RuntimeError: an accident"}
+    assert set(data.error[~failed.values].values.tolist()) <= {""}
     assert starts(tmp_path).count("2 3 0") == 3 * int(failed.sum())
 
 

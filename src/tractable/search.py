@@ -133,8 +133,9 @@ def search(
     -------
     xr.Dataset
         Dimension ``trial``: ``value``, ``best`` (the best so far), ``state`` (``complete``,
-        ``pruned``, ``failed``), ``run`` (the run folder's name) and the parameters that were
-        tried. Attributes: ``best_value``, ``best_parameters``, ``best_command``, ``folder``.
+        ``pruned``, ``failed``), ``error`` (why it failed), ``run`` (the run folder's name) and the
+        parameters that were tried. Attributes: ``best_value``, ``best_parameters``,
+        ``best_command``, ``folder``.
 
     Raises
     ------
@@ -456,7 +457,9 @@ class _Search:
                 history.tell(number, value)
                 tally.add(done=1)
             else:
-                log.warning("trial %d failed: %s is %g", number, self.objective, value)
+                reason = f"{self.objective} is {value:g}"
+                log.warning("trial %d failed: %s", number, reason)
+                history._storage.set_trial_user_attr(report.point.number, "error", reason)
                 history.tell(number, state=TrialState.FAIL)
                 tally.add(failed=1)
         elif report.attempts <= RETRIES:
@@ -506,6 +509,7 @@ class _Search:
             "best": ("trial", best, {"long_name": f"best {self.objective} so far"}),
             "state": ("trial", np.array(state, dtype=str)),
             "run": ("trial", np.array([t.user_attrs.get("run", "") for t in ended], dtype=str)),
+            "error": ("trial", np.array([t.user_attrs.get("error", "") for t in ended], dtype=str)),
         }
         tried = [trial.user_attrs.get("parameters", {}) for trial in ended]
         for name in dict.fromkeys(key for point in tried for key in point):

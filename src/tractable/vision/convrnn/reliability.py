@@ -1,0 +1,207 @@
+"""How well repeated measurements agree, and how well a model could agree with them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tractable.core.checks import check_finite, check_range
+
+__all__ = [
+    "halvings",
+    "poisson_reliability",
+    "reliability",
+    "spearman_brown",
+    "split_half_correlation",
+]
+
+
+def spearman_brown(correlation: ArrayLike, length: float = 2.0) -> np.ndarray:
+    r"""Return the reliability of a mean over ``length`` times as many repetitions.
+
+    .. math:: \rho = \frac{k r}{1 + (k - 1) r}
+
+    Equation (C11).
+
+    Parameters
+    ----------
+    correlation : array_like
+        Correlation r of two means over as many repetitions each, in (-1, 1].
+    length : float
+        Repetitions of the whole over those of each mean, k > 0.
+
+    Returns
+    -------
+    ndarray
+        Same shape.
+
+    References
+    ----------
+    Schoppe, Harper, Willmore, King, Schnupp 2016, doi:10.3389/fncom.2016.00010, on normalized
+    correlations.
+
+    Examples
+    --------
+    >>> float(spearman_brown(0.5))
+    0.6667
+    """
+    check_range("length", length, 0.0, open_low=True)
+    r = np.asarray(correlation, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return length * r / (1.0 + (length - 1.0) * r)
+
+
+def poisson_reliability(
+    rates: ArrayLike, n_repeats: int, *, dispersion: float = 0.0, gain_sd: float = 0.0
+) -> np.ndarray:
+    r"""Return the reliability of mean counts whose expectation is known.
+
+    .. math:: \rho = \frac{\mathrm{Var}_i \mu_i}
+        {\mathrm{Var}_i \mu_i + \langle \mu_i + [\phi (1 + \sigma_g^2) + \sigma_g^2] \mu_i^2
+        \rangle_i / R}
+
+    Equation (C12); Poisson counts have :math:`\phi = \sigma_g = 0`.
+
+    Parameters
+    ----------
+    rates : array_like, shape (n_images, ...)
+        Expected counts of a repetition, >= 0.
+    n_repeats : int
+        Repetitions R that are averaged.
+    dispersion : float
+        Of negative binomial counts: their variance is :math:`\mu + \phi \mu^2`.
+    gain_sd : float
+        Standard deviation of a gain of mean 1 that multiplies the rate in each trial.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        0 where the rate is the same for all images.
+
+    Examples
+    --------
+    >>> float(poisson_reliability([1.0, 3.0], n_repeats=2))
+    0.5
+    """
+    mu = np.asarray(rates, dtype=float)
+    check_finite("rates", mu)
+    check_range("n_repeats", n_repeats, 1)
+    check_range("dispersion", dispersion, 0.0)
+    check_range("gain_sd", gain_sd, 0.0)
+    if mu.size and mu.min() < 0:
+        raise ValueError(f"rates must be >= 0, got {mu.min():.3g}")
+    signal = mu.var(0)
+    excess = dispersion * (1.0 + gain_sd**2) + gain_sd**2
+    noise = (mu + excess * mu**2).mean(0) / n_repeats
+    total = signal + noise
+    return np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
+
+
+def halvings(n_repeats: int, n_halvings: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return random pairs of disjoint halves of the repetitions; an odd one is left out.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two repetitions.
+
+    Examples
+    --------
+    >>> [(len(a), len(b)) for a, b in halvings(5, 1, seed=0)]
+    [(2, 2)]
+    """
+    if n_repeats < 2:
+        raise ValueError(
+            f"responses must have at least 2 repetitions for a noise ceiling, got {n_repeats}; "
+            "correct=None scores without one"
+        )
+    check_range("n_halvings", n_halvings, 1)
+    random, half = np.random.default_rng(seed), n_repeats // 2
+    orders = [random.permutation(n_repeats) for _ in range(n_halvings)]
+    return [(order[:half], order[half : 2 * half]) for order in orders]
+
+
+def split_half_correlation(
+    responses: ArrayLike, *, n_halvings: int = 20, seed: int = 0
+) -> np.ndarray:
+    """Return the correlation over images of the means of two halves of the repetitions.
+
+    Parameters
+    ----------
+    responses : array_like, shape (n_images, n_repeats, ...)
+        Finite.
+    n_halvings : int
+        Random halvings.
+    seed : int
+        Decides them.
+
+    Returns
+    -------
+    ndarray, shape (n_halvings, ...)
+        0 where a half does not vary over the images.
+    """
+    Y = checked_responses(responses)
+    return np.stack([
+        correlation(Y[:, a].mean(1), Y[:, b].mean(1))
+        for a, b in halvings(Y.shape[1], n_halvings, seed)
+    ])  # fmt: skip
+
+
+def reliability(responses: ArrayLike, *, n_halvings: int = 20, seed: int = 0) -> np.ndarray:
+    r"""Return the reliability of the mean over all repetitions.
+
+    The correlation of two halves, extended to all repetitions by `spearman_brown`, and averaged
+    over random halvings. Its square root is the noise ceiling: the correlation with the measured
+    mean that the true expectation would have.
+
+    Parameters
+    ----------
+    responses : array_like, shape (n_images, n_repeats, ...)
+        At least two repetitions.
+    n_halvings : int
+        Random halvings.
+    seed : int
+        Decides them.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        About :math:`S R / (1 + S R)` for a signal-to-noise ratio S of a single repetition; can be
+        below 0 by chance.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two repetitions, NaN.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> signal = random.normal(size=(2000, 1))
+    >>> float(reliability(signal + random.normal(size=(2000, 20)), n_halvings=5))
+    0.95
+    """
+    Y = checked_responses(responses)
+    r = split_half_correlation(Y, n_halvings=n_halvings, seed=seed)
+    return spearman_brown(np.maximum(r, -0.99), Y.shape[1] / (Y.shape[1] // 2)).mean(0)
+
+
+def checked_responses(responses: ArrayLike) -> np.ndarray:
+    """Return the responses as floats, or refuse them."""
+    Y = np.asarray(responses)
+    if Y.ndim < 2:
+        raise ValueError(
+            f"responses must have shape (n_images, n_repeats, ...), got {Y.shape}; a single "
+            "repetition needs an axis of its own"
+        )
+    Y = Y if Y.dtype == np.float32 else Y.astype(float)
+    check_finite("responses", Y)
+    return Y
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the correlation over the first axis; 0 where one of them does not vary."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    small = norm <= 1e-12 * max(float(np.max(norm, initial=0.0)), 1e-300)
+    return np.where(small, 0.0, (a * b).sum(0) / np.where(small, 1.0, norm))

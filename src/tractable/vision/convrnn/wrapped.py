@@ -1,0 +1,156 @@
+"""Cells inside a network that somebody else has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tractable.core.checks import check_range, nearest_names
+from tractable.vision.convrnn.cells import make_cell
+from tractable.vision.convrnn.decoders import Decoder
+from tractable.vision.convrnn.movies import show
+from tractable.vision.convrnn.network import Output, TimeSeries
+
+__all__ = ["WrappedRNN", "wrap"]
+
+
+class WrappedRNN(nn.Module):
+    """A feedforward network with cells behind some of its layers, run step by step.
+
+    In each step the whole network runs; behind a named layer a cell takes the map, remembers, and
+    hands its output on. Before training a cell changes what the network says: fine-tune it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Images to logits; used as it is, not copied.
+    at : mapping of str to str or (str, mapping)
+        Layer name to cell name, or to cell name and options. The layer's output is one map
+        (B, C, H, W).
+    example : Tensor
+        An image batch, (1, C, H, W): the maps' channels are read from it.
+
+    Raises
+    ------
+    ValueError
+        An unknown layer (the nearest name is given), or one whose output is no map.
+    """
+
+    def __init__(self, model: nn.Module, at: Mapping[str, Any], example: Tensor) -> None:
+        super().__init__()
+        modules = dict(model.named_modules())
+        for name in at:
+            if name not in modules or not name:
+                near = nearest_names(name, [m for m in modules if m], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"at: the model has no layer {name!r}{hint}")
+        self.model = model
+        self._seen: dict[str, Tensor] = {}
+        shapes = self._shapes(modules, at, example)
+        self.names = list(at)
+        self.cells = nn.ModuleList()
+        for name, choice in at.items():
+            cell, options = (choice, {}) if isinstance(choice, str) else choice
+            channels = shapes[name][0]
+            self.cells.append(make_cell(cell, channels, channels, **options))
+        self._states: dict[str, tuple[Tensor, ...]] = {}
+        self._running = False
+        for name, cell in zip(self.names, self.cells, strict=True):
+            modules[name].register_forward_hook(self._hook(name, cell))
+
+    def _shapes(
+        self, modules: dict[str, nn.Module], at: Mapping[str, Any], example: Tensor
+    ) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        handles = []
+        for name in at:
+
+            def look(module: nn.Module, inputs: Any, out: Any, name: str = name) -> None:
+                if not isinstance(out, Tensor) or out.ndim != 4:
+                    raise ValueError(f"at: layer {name!r} puts out no map (B, C, H, W)")
+                shapes[name] = tuple(out.shape[1:])
+
+            handles.append(modules[name].register_forward_hook(look))
+        was = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                self.model(example)
+        finally:
+            self.model.train(was)
+            for handle in handles:
+                handle.remove()
+        return shapes
+
+    def _hook(self, name: str, cell: nn.Module) -> Any:
+        def run(module: nn.Module, inputs: Any, out: Tensor) -> Tensor:
+            if not self._running:  # the model is called by itself
+                return out
+            state = self._states.get(name)
+            state = cell.init_state(out) if state is None else state  # type: ignore[operator]  # a Cell
+            out, self._states[name] = cell(out, state)
+            self._seen[name] = out
+            return out
+
+        return run
+
+    def forward(
+        self,
+        x: Tensor,
+        T: int = 1,
+        image_off: int | None = None,
+        *,
+        layers: Sequence[str] = (),
+        decoder: str | Decoder = "last",
+        off_value: float = 0.5,
+    ) -> Output:
+        """Run the network T times on images (B, C, H, W), or once on each frame of movies.
+
+        Parameters
+        ----------
+        x : Tensor
+            Images (B, C, H, W), or movies (B, T, C, H, W).
+        T, image_off, layers, decoder, off_value
+            As in `ConvRNN.forward`; ``layers`` are those with cells.
+        """
+        for name in layers:
+            if name not in self.names:
+                raise ValueError(f"layers: {name!r} has no cell ({', '.join(self.names)})")
+        if x.ndim == 5:
+            frames, ids = list(x.unbind(1)), list(range(x.shape[1]))
+        else:
+            frames, ids = show(x, T, image_off, off_value)
+        check_range("T", len(ids), 1)
+        kept: dict[str, list[Tensor]] = {name: [] for name in layers}
+        logits = []
+        self._states, self._running = {}, True
+        try:
+            for i in ids:
+                logits.append(self.model(frames[i]))
+                for name in layers:
+                    kept[name].append(self._seen[name])
+            states = self._states
+        finally:
+            self._states, self._seen, self._running = {}, {}, False
+        logits_t = torch.stack(logits, 1)
+        read = decoder if isinstance(decoder, Decoder) else Decoder(decoder)
+        answer, decided = read(logits_t)
+        valid = torch.ones(len(ids), dtype=torch.bool)
+        series = {name: TimeSeries(torch.stack(v, 1), valid) for name, v in kept.items()}
+        return Output(answer, logits_t, valid, decided, series, states)
+
+
+def wrap(model: nn.Module, at: Mapping[str, Any], example: Tensor) -> WrappedRNN:
+    """Return a network with cells behind named layers; see `WrappedRNN`.
+
+    Examples
+    --------
+    >>> body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    >>> net = wrap(body, {"0": "gru"}, torch.zeros(1, 1, 8, 8))
+    >>> net(torch.zeros(3, 1, 8, 8), T=2).logits_t.shape
+    torch.Size([3, 2, 2])
+    """
+    return WrappedRNN(model, at, example)
