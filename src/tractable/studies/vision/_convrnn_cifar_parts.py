@@ -73,7 +73,7 @@ def images_of(data: str, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     labels = torch.from_numpy(whole.labels)
     parts: list[Tensor] = []
     for name in ("train", "test"):
-        rows = np.random.default_rng(0).permutation(whole.parts[name])
+        rows = np.random.default_rng(0).permutation(np.arange(len(whole))[whole.parts[name]])
         small = [shrunk(part.float() / 255, min(size, part.shape[-1]))
                  for part in pixels[rows].split(5000)]  # fmt: skip
         parts += [torch.cat(small), labels[rows]]
@@ -131,9 +131,10 @@ def train_images(
         rank, n_ranks = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
         raw = train_part.batches(batch_size=batch_size, seed=seed, rank=rank, n_ranks=n_ranks)
 
-        def batches(epoch: int) -> Any:
+        def of_folder(epoch: int) -> Any:
             return ((normalized(x, like), y) for x, y in raw(epoch))
 
+        batches: Any = of_folder
         test_images, test_labels = test_part.first(n_test, seed=seed)
         unroll = "biological"
     else:

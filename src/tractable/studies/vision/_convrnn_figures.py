@@ -48,7 +48,12 @@ def seeds(ax: Axes, x: float, values: np.ndarray, net: str, **marker: Any) -> No
     from tractable import plot
 
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    settings = {"marker": MARKERS[net], "color": COLORS[net], "label": "_", "mec": "black"}
+    settings: dict[str, Any] = {
+        "marker": MARKERS[net],
+        "color": COLORS[net],
+        "label": "_",
+        "mec": "black",
+    }
     settings |= {"mew": 0.5, "ecolor": COLORS[net], "markersize": 7, **marker}
     plot.measurement(ax, [x], [values.mean()], error=error, **settings)
     ax.plot(np.full(len(values), x), values, ".", color=COLORS[net], ms=3, alpha=0.6, zorder=2)

@@ -73,7 +73,7 @@ def recall_spec(net: str, width: int, *, tau_bias: float, gate_bias: float) -> C
 
 def blocks(name: str, channels: int, cell: str | None, arguments: dict[str, Any]) -> list[Any]:
     """Return residual convolutions with a norm each; the last one may have a cell."""
-    last = {"cell": cell, "cell_args": arguments}
+    last: dict[str, Any] = {"cell": cell, "cell_args": arguments}
     return [
         Node(f"{name}{i + 1}", channels, 3, norm="group", res=True,
              **(last if i == N_BLOCKS - 1 else {}))
@@ -87,7 +87,7 @@ def n_parameters(spec: ConvRNNSpec) -> int:
 
 
 def network(
-    spec: ConvRNNSpec, seed: int, shape: tuple[int, ...] = DIGIT_SHAPE, unroll: str = "engineering"
+    spec: ConvRNNSpec, seed: int, shape: tuple[int, ...] = DIGIT_SHAPE, unroll: Any = "engineering"
 ) -> ConvRNN:
     """Return the network of a graph, with initial weights of a seed."""
     with seeded(derive(seed, "weights")):

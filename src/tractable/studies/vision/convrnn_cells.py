@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Net = Literal[
-    *("feedforward", "timedecay", "vanilla", "vanilla+norm", "ugrnn"),
-    *("gru", "lstm", "intersection", "rgc"),
+    "feedforward",
+    "timedecay",
+    "vanilla",
+    "vanilla+norm",
+    "ugrnn",
+    "gru",
+    "lstm",
+    "intersection",
+    "rgc",
 ]
 ALL: tuple[Net, ...] = (
     *("feedforward", "timedecay", "vanilla", "vanilla+norm", "ugrnn"),
@@ -125,7 +132,7 @@ class ConvrnnCells(Study):
 
         keys = self._keys()
         parts = run.map(train_recall, [self._point(k, run.seed, str(run.device)) for k in keys])
-        coords = {
+        coords: dict[str, Any] = {
             "variant": list(self.variants),
             "net": list(self.nets),
             "width": list(self.widths),

@@ -128,9 +128,10 @@ class ConvrnnFeedback(Study):
         from tractable.vision.convrnn.recall import recall_tasks
 
         share = np.full(10, 0.1) if measured is None else measured.class_share.values
+        task: Any = recall_tasks()[self.variant]  # one with an order
         return xr.Dataset(
             {
-                "bound": ((), recall_tasks()[self.variant].bound(share), ONE),
+                "bound": ((), task.bound(share), ONE),
                 "chance": ((), float(share.max()), ONE),
                 "first_return": ("graph", [-1, 1], STEPS),
             },

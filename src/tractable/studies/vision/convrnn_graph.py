@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 
 Cell = Literal["none", "timedecay", "vanilla", "ugrnn", "gru", "lstm", "intersection", "rgc"]
 Flag = Literal[
-    *("input_to_cell", "input_to_out", "input_to_tau", "input_to_gate", "cell_to_out"),
-    *("cell_residual", "out_residual", "residual_to_cell_tau", "residual_to_cell_gate"),
-    *("residual_to_out_tau", "residual_to_out_gate", "separable", "branch_norm", "state_norm"),
+    "input_to_cell",
+    "input_to_out",
+    "input_to_tau",
+    "input_to_gate",
+    "cell_to_out",
+    "cell_residual",
+    "out_residual",
+    "residual_to_cell_tau",
+    "residual_to_cell_gate",
+    "residual_to_out_tau",
+    "residual_to_out_gate",
+    "separable",
+    "branch_norm",
+    "state_norm",
 ]
 Edge = Literal["2>1", "3>1", "3>2"]
 CELLS: tuple[Cell, ...] = get_args(Cell)
@@ -158,7 +169,7 @@ class ConvrnnGraph(Study):
         from tractable.studies.vision._convrnn_parts import tasks
 
         share = np.full(10, 0.1) if measured is None else measured.class_share.values
-        task = tasks()[self.task]
+        task: Any = tasks()[self.task]  # one with an order
         spec = self.spec()
         return xr.Dataset(
             {
