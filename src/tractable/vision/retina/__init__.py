@@ -14,6 +14,16 @@ from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
 from tractable.vision.retina.layers import activations, capture
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
 from tractable.vision.retina.model import RetinaVVS, parameter_count
+from tractable.vision.retina.orientation import (
+    BarBank,
+    OrientationStats,
+    anisotropy_floor,
+    bar_bank,
+    opposite_ratio,
+    orientation,
+    radial_fraction,
+    radial_profile,
+)
 from tractable.vision.retina.training import (
     PRESETS,
     TrainResult,
@@ -23,19 +33,27 @@ from tractable.vision.retina.training import (
 
 __all__ = [
     "PRESETS",
+    "BarBank",
     "DeadBottleneckError",
     "GrayImages",
     "LocalConv2d",
     "LocalNorm",
+    "OrientationStats",
     "RFSet",
     "RetinaVVS",
     "TrainResult",
     "TrainSettings",
     "activations",
+    "anisotropy_floor",
+    "bar_bank",
     "capture",
     "cifar_gray",
     "gray_images",
+    "opposite_ratio",
+    "orientation",
     "parameter_count",
+    "radial_fraction",
+    "radial_profile",
     "receptive_fields",
     "rf_ensemble",
     "rf_mosaic",

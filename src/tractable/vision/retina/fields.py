@@ -6,7 +6,7 @@ argument, the default is an average over images, silent units are NaN, and they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -523,9 +523,3 @@ def support(layers: int, kernel: int) -> int:
     [9, 17, 25, 33]
     """
     return 1 + layers * (kernel - 1)
-
-
-def chunks(n: int, size: int) -> Iterator[slice]:
-    """Yield slices that cover ``range(n)``."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
