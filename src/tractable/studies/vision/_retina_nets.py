@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ONE = {"units": "1"}
 FIELD = {"units": "activation / intensity"}
-N_RECORDS = 10
+RECORDED = (0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
+N_COURSE_UNITS = 8
 N_CURVE_IMAGES = 64
 N_RF_IMAGES = 128
 CIFAR, SHAPES = "cifar10", "shapes"
@@ -193,11 +194,11 @@ def mosaic(net: RetinaVVS, positions: Sequence[tuple[int, int]], images: Any) ->
 
 
 def course(net: Any, *, layer: str, images: Any, device: str) -> np.ndarray:
-    """Return the median anisotropy and roundness of a layer's fields."""
+    """Return the median anisotropy and roundness of the first fields of a layer."""
     from tractable.vision.retina import orientation, radial_fraction, receptive_fields
 
     rf = receptive_fields(net, layer, images=images, n_images=len(images)).gray()
-    rf = rf[~np.isnan(rf).any((1, 2))]
+    rf = rf[~np.isnan(rf).any((1, 2))][:N_COURSE_UNITS]
     if not len(rf):
         return np.full(2, np.nan)
     return np.array([np.median(orientation(rf).anisotropy), np.median(radial_fraction(rf))])
@@ -210,10 +211,28 @@ def accuracy(net: Any, *, data: GrayImages, n: int) -> float:
     return accuracy_on(net, data.test[:n], data.test_labels[:n])
 
 
+@functools.lru_cache(maxsize=4)
+def power_spectrum(data: str, size: int, n: int) -> np.ndarray:
+    """Return the power of each mode, (size, size): its mean over the modes is a pixel's variance.
+
+    A Hann window takes away the edges; the mean is removed; averaged over rings of equal radius.
+    """
+    x = images(data, size, n, min(n, 2000)).train[:n, 0].double().numpy()
+    window = np.hanning(size + 2)[1:-1]
+    window = np.outer(window, window)
+    mean = (x * window).sum((1, 2), keepdims=True) / window.sum()
+    power = (np.abs(np.fft.fft2((x - mean) * window)) ** 2).mean(0) / (window**2).sum()
+    f = np.fft.fftfreq(size) * size
+    ring = np.rint(np.hypot(f[:, None], f[None, :])).astype(int)
+    counts = np.bincount(ring.ravel())
+    rings = np.bincount(ring.ravel(), power.ravel()) / counts
+    rings[0] = 4 * rings[1]  # the window leaves nothing of the mean: a convention
+    return rings[ring]
+
+
 def record_steps(total: int) -> list[int]:
     """Return the steps of the records: the beginning is dense."""
-    parts = {0, total // 40, total // 20, *(round(total * i / N_RECORDS) for i in range(11))}
-    return sorted(parts)
+    return sorted({round(total * share) for share in RECORDED})
 
 
 def peak_sign(rf: np.ndarray) -> np.ndarray:
