@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tractable.vision.retina.classes import CellClasses, CellKind, classify_rf
 from tractable.vision.retina.errors import DeadBottleneckError
 from tractable.vision.retina.fields import (
     RFSet,
@@ -10,6 +11,7 @@ from tractable.vision.retina.fields import (
     rf_mosaic,
     sta,
 )
+from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
 from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
 from tractable.vision.retina.layers import activations, capture
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
@@ -34,7 +36,11 @@ from tractable.vision.retina.training import (
 __all__ = [
     "PRESETS",
     "BarBank",
+    "CellClasses",
+    "CellKind",
     "DeadBottleneckError",
+    "DoGFit",
+    "GaborFit",
     "GrayImages",
     "LocalConv2d",
     "LocalNorm",
@@ -48,6 +54,9 @@ __all__ = [
     "bar_bank",
     "capture",
     "cifar_gray",
+    "classify_rf",
+    "fit_dog",
+    "fit_gabor",
     "gray_images",
     "opposite_ratio",
     "orientation",
