@@ -203,7 +203,7 @@ class BarBank:
         half = N_ANGLES // 2
         folded = np.maximum(score[:half], score[half:])  # theta and theta + pi are one bar
         tiled = np.concatenate([folded, folded])
-        smooth = ndimage.uniform_filter(tiled, 5, mode=("wrap", "nearest", "nearest"))
+        smooth = ndimage.uniform_filter(tiled, 5, mode="wrap")
         best = np.unravel_index(smooth.argmax(), smooth.shape)
         curve = np.roll(smooth[:, best[1]].max(1), -int(best[0]))
         return (curve / curve.max()).astype(np.float64)
@@ -236,7 +236,8 @@ def bar_bank(height: int, width: int) -> BarBank:
     bars = np.empty((N_ANGLES, N_WIDTHS, N_OFFSETS, height * width), np.float32)
     for i, theta in enumerate(np.arange(N_ANGLES) * 2 * np.pi / N_ANGLES):
         cos, sin = np.cos(theta), np.sin(theta)
-        along = (cos * x + sin * y).ravel() - ((cos + sin) * offsets)[:, None]
+        # pixel (p, p) lies on the edge of every bar of offset p: exactly 0 this way
+        along = cos * (x.ravel() - offsets[:, None]) + sin * (y.ravel() - offsets[:, None])
         for j, bar in enumerate(widths):
             bars[i, j] = (along >= 0) & (along <= bar)
     flat = bars.reshape(-1, height * width)
