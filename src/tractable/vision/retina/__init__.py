@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tractable.vision.retina.classes import CellClasses, CellKind, classify_rf
+from tractable.vision.retina.efficient import EfficientChannel, efficient_channel
 from tractable.vision.retina.errors import DeadBottleneckError
 from tractable.vision.retina.fields import (
     RFSet,
@@ -26,6 +27,7 @@ from tractable.vision.retina.orientation import (
     radial_fraction,
     radial_profile,
 )
+from tractable.vision.retina.shapes import make_shapes_on_pink
 from tractable.vision.retina.training import (
     PRESETS,
     TrainResult,
@@ -40,6 +42,7 @@ __all__ = [
     "CellKind",
     "DeadBottleneckError",
     "DoGFit",
+    "EfficientChannel",
     "GaborFit",
     "GrayImages",
     "LocalConv2d",
@@ -55,9 +58,11 @@ __all__ = [
     "capture",
     "cifar_gray",
     "classify_rf",
+    "efficient_channel",
     "fit_dog",
     "fit_gabor",
     "gray_images",
+    "make_shapes_on_pink",
     "opposite_ratio",
     "orientation",
     "parameter_count",
