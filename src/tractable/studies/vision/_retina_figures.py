@@ -80,21 +80,9 @@ def fields(measured: xr.Dataset) -> Figure:
 
 
 def pad_to(rf: np.ndarray, columns: int) -> np.ndarray:
-    """Return fields without an incomplete first row looking wider than the others."""
-    missing = -len(rf) % columns if len(rf) < columns else 0
-    if not missing:
-        return rf
-    tiny = np.zeros((missing, *rf.shape[1:]))
-    tiny[:, 0, 0] = 1e-12
-    tiny[:] = np.where(tiny == 0, 0, tiny)
-    return np.concatenate([rf, tiny * 0 + blank(rf.shape[1:])])
-
-
-def blank(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an empty picture that is not taken for a silent cell."""
-    empty = np.zeros(shape)
-    empty[0, 0] = np.inf
-    return empty
+    """Return fields with empty places up to a whole row, so that all panels have one scale."""
+    missing = max(0, columns - len(rf))
+    return np.concatenate([rf, np.full((missing, *rf.shape[1:]), np.inf)])
 
 
 def roundness(measured: xr.Dataset) -> Figure:

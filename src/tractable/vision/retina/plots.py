@@ -38,7 +38,8 @@ def plot_mosaic(
     Parameters
     ----------
     rf : ndarray, shape (n, H, W)
-        Red is positive, blue negative, white zero; silent fields (NaN) are gray with a cross.
+        Red is positive, blue negative, white zero; silent fields (NaN) have a cross, and fields
+        that are infinite throughout are left empty.
     columns : int
         Fields in a row.
     crop : int
@@ -66,6 +67,8 @@ def plot_mosaic(
     silent = []
     for i, one in enumerate(fields):
         top, left = (i // columns) * (height + GAP), (i % columns) * (width + GAP)
+        if np.isinf(one).all():
+            continue
         peak = np.abs(one).max()
         if np.isfinite(peak) and peak > 0:
             canvas[top : top + height, left : left + width] = one / peak
