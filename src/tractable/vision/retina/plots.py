@@ -198,9 +198,17 @@ def plot_course(
         error = np.stack([mean - np.nanmin(values, 0), np.nanmax(values, 0) - mean])
         marker = SYMBOLS[i % len(SYMBOLS)]
         plot.measurement(
-            axes, step, mean, error=error, label=name, marker=marker, ms=4, color=f"C{i}", linestyle="-",
+            axes,
+            step,
+            mean,
+            error=error,
+            label=name,
+            marker=marker,
+            ms=4,
+            color=f"C{i}",
+            linestyle="-",
             linewidth=0.7,
-        )  # fmt: skip
+        )
     axes.set(xlabel="training step", ylabel=ylabel)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
