@@ -56,8 +56,9 @@ def shapes(size: int, n_train: int, n_test: int, seed: int) -> GrayImages:
 
     from tractable.vision.retina import GrayImages, make_shapes_on_pink
 
-    x, y = make_shapes_on_pink(n_train + n_test, size=size, seed=seed)
-    x, y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y, dtype=torch.int64)
+    pictures, labels = make_shapes_on_pink(n_train + n_test, size=size, seed=seed)
+    x = torch.as_tensor(pictures, dtype=torch.float32)
+    y = torch.as_tensor(labels, dtype=torch.int64)
     classes = tuple(str(i) for i in range(int(y.max()) + 1))
     name = f"generated shapes on 1/f noise, {size} px"
     return GrayImages(x[:n_train], y[:n_train], x[n_train:], y[n_train:], classes, name)
@@ -97,9 +98,9 @@ def train_net(
 
     pictures = images(data, size, n_train, n_test)
     net = build(model, pictures, seed)
-    record = {}
+    record: dict[str, Any] = {}
+    few = pictures.test[: max(4, min(N_CURVE_IMAGES, len(pictures.test) // 8))]
     if curves:
-        few = pictures.test[:N_CURVE_IMAGES]
         record = {
             layer: functools.partial(course, layer=layer, images=few, device=device)
             for layer in layers
@@ -120,7 +121,6 @@ def train_net(
     )
     found = {
         "accuracy": ((), done.accuracy, ONE),
-        "seconds": ((), done.seconds, {"units": "s"}),
         "n_restarts": ((), len(done.restarts), ONE),
         "n_dead": ((), done.n_dead, ONE),
         "final_loss": ((), done.fit.losses[-100:].mean(), {"units": "nats"}),
@@ -138,7 +138,7 @@ def train_net(
         mean = active.mean(1) if active.shape[1] else np.full(len(active), np.nan)
         dataset["active_course"] = ("record", mean, ONE)
     if positions:
-        dataset = dataset.merge(mosaic(net, positions, pictures.test[:N_CURVE_IMAGES]))
+        dataset = dataset.merge(mosaic(net, positions, few))
     dataset = dataset.assign_coords(statistic=["anisotropy", "radial"])
     dataset.attrs["model"] = json.dumps(model)
     return dataset
@@ -179,7 +179,11 @@ def mosaic(net: RetinaVVS, positions: Sequence[tuple[int, int]], images: Any) ->
     from tractable.vision.retina import opposite_ratio, orientation, radial_fraction, rf_mosaic
 
     rf = rf_mosaic(
-        net, net.bottleneck, [tuple(p) for p in positions], images=images, n_images=len(images)
+        net,
+        net.bottleneck,
+        [(row, column) for row, column in positions],
+        images=images,
+        n_images=len(images),
     ).rf
     return xr.Dataset(
         {

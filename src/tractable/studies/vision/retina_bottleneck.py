@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-LODG = Paper(
-    "Lindsey, Ocko, Ganguli, Deny",
-    2019,
-    "A unified theory of early visual representations from retina to cortex through "
-    "anatomically constrained deep CNNs",
-    arxiv="1901.00945",
-)
 FIGURE = "arXiv:1901.00945, figure"
 RECIPE = "bar of the scaled run on CIFAR-10 in gray at 16 pixels"
 ONE = {"units": "1"}
@@ -31,16 +24,22 @@ ONE = {"units": "1"}
 class RetinaBottleneck(Study):
     """A narrow optic nerve makes center-surround cells, with oriented ones right behind it."""
 
-    paper: ClassVar = LODG
+    paper: ClassVar = Paper(
+        "Lindsey, Ocko, Ganguli, Deny",
+        2019,
+        "A unified theory of early visual representations from retina to cortex through "
+        "anatomically constrained deep CNNs",
+        arxiv="1901.00945",
+    )
     presets: ClassVar = {
         "smoke": {
             "data": "shapes",
             "n_bn": (1, 4),
             "n_seeds": 1,
             "n_seeds_wide": 1,
-            "steps": 20,
-            "n_train": 400,
-            "n_test": 200,
+            "steps": 4,
+            "n_train": 100,
+            "n_test": 40,
             "signatures": False,
         },
         "sweep": {"n_bn": (1, 2, 4, 8, 16, 32), "n_seeds_wide": 5},

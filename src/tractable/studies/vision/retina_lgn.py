@@ -34,9 +34,9 @@ class RetinaLgn(Study):
         "smoke": {
             "data": "shapes",
             "n_seeds": 1,
-            "steps": 20,
-            "n_train": 400,
-            "n_test": 200,
+            "steps": 4,
+            "n_train": 100,
+            "n_test": 40,
             "signatures": False,
         },
         "paper": {"data": "cifar10", "n_seeds": 10, "steps": 15_640},

@@ -34,9 +34,10 @@ class RetinaUntied(Study):
         "smoke": {
             "data": "shapes",
             "n_seeds": 1,
-            "steps": 20,
-            "n_train": 400,
-            "n_test": 200,
+            "steps": 4,
+            "n_train": 100,
+            "n_test": 40,
+            "spacing": 4,
             "signatures": False,
         },
         "paper": {"data": "cifar10", "n_seeds": 10, "steps": 15_640},
@@ -48,6 +49,8 @@ class RetinaUntied(Study):
     """Networks."""
     size: Annotated[int, Range(16, 32)] = 16
     """Side of the images in pixels; divides 32."""
+    spacing: Annotated[int, Range(1, 8)] = 1
+    """Pixels between two places of the mosaic."""
     noise_in: Annotated[float, Range(0.0, 1.0)] = 0.1
     """Standard deviation of the noise on the training images."""
     steps: Annotated[int, Range(1, 1_000_000, log=True)] = 2500
@@ -70,7 +73,7 @@ class RetinaUntied(Study):
     @property
     def places(self) -> range:
         """Rows and columns of the mosaic: the middle half of the map."""
-        return range(self.size // 4, 3 * self.size // 4)
+        return range(self.size // 4, 3 * self.size // 4, self.spacing)
 
     def net(self) -> dict[str, Any]:
         """Return the arguments of the network."""

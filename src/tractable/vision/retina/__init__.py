@@ -15,6 +15,12 @@ from tractable.vision.retina.fields import (
 from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
 from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
 from tractable.vision.retina.layers import activations, capture
+from tractable.vision.retina.linearity import (
+    LinearityResult,
+    linearity,
+    rectification_cap,
+    reconstruction,
+)
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
 from tractable.vision.retina.model import RetinaVVS, parameter_count
 from tractable.vision.retina.orientation import (
@@ -27,6 +33,7 @@ from tractable.vision.retina.orientation import (
     radial_fraction,
     radial_profile,
 )
+from tractable.vision.retina.ridge import RidgeFit, ridge
 from tractable.vision.retina.shapes import make_shapes_on_pink
 from tractable.vision.retina.training import (
     PRESETS,
@@ -45,11 +52,13 @@ __all__ = [
     "EfficientChannel",
     "GaborFit",
     "GrayImages",
+    "LinearityResult",
     "LocalConv2d",
     "LocalNorm",
     "OrientationStats",
     "RFSet",
     "RetinaVVS",
+    "RidgeFit",
     "TrainResult",
     "TrainSettings",
     "activations",
@@ -62,6 +71,7 @@ __all__ = [
     "fit_dog",
     "fit_gabor",
     "gray_images",
+    "linearity",
     "make_shapes_on_pink",
     "opposite_ratio",
     "orientation",
@@ -69,8 +79,11 @@ __all__ = [
     "radial_fraction",
     "radial_profile",
     "receptive_fields",
+    "rectification_cap",
+    "reconstruction",
     "rf_ensemble",
     "rf_mosaic",
+    "ridge",
     "sta",
     "train_classifier",
 ]

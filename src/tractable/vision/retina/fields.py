@@ -136,7 +136,9 @@ class RFSet:
         return cls(
             dataset["rf"].values,
             dataset["index"].values,
-            *(str(a[name]) for name in ("layer", "base", "through")),
+            layer=str(a["layer"]),
+            base=str(a["base"]),
+            through=str(a["through"]),
             n_images=int(a["n_images"]),
         )
 

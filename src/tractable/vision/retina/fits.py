@@ -168,7 +168,7 @@ def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
     """
     values, scale, sign = _prepared(rf)
     if scale == 0:
-        return DoGFit(*[np.nan] * 11)
+        return DoGFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
     shape = values.shape
     model = _dog(shape, elliptical=elliptical)
     row, column = np.unravel_index(values.argmax(), shape)
@@ -238,7 +238,7 @@ def fit_gabor(rf: np.ndarray) -> GaborFit:
     """
     values, scale, sign = _prepared(rf)
     if scale == 0:
-        return GaborFit(*[np.nan] * 11)
+        return GaborFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
     shape, size = values.shape, max(values.shape)
     starts = _gabor_starts(values)
     low = [-1.0, -1.0, np.log(0.3), np.log(0.05), np.log(2.0), *[-np.inf] * 4]
@@ -342,7 +342,7 @@ def _with_weights(
 ) -> tuple[float, np.ndarray]:
     """Return the error of a start, and the start with its linear parameters at their best."""
     p = np.array([x, y, np.log(s_c), q, 1.0, 1.0, 0.0, *([0.1, 0.1] if elliptical else [])])
-    _, jacobian = _dog(values.shape, elliptical=elliptical)(p)  # type: ignore[arg-type]
+    _, jacobian = _dog(values.shape, elliptical=elliptical)(p)
     p[4:7], rss = _linear(jacobian[:, 4:7], values.ravel())
     return rss, p
 
@@ -372,7 +372,7 @@ def _gabor_start(
 ) -> tuple[float, np.ndarray]:
     sigma = float(np.clip(sigma, 0.4, 0.9 * max(values.shape)))
     p = np.array([x, y, np.log(sigma), 0.0, np.log(wavelength), theta, 0.0, 1.0, 0.0])
-    _, jacobian = _gabor(values.shape)(p)  # type: ignore[arg-type]
+    _, jacobian = _gabor(values.shape)(p)
     (even, odd, p[8]), rss = _linear(jacobian[:, [7, 6, 8]], values.ravel())
     p[6], p[7] = np.arctan2(odd, even), float(np.hypot(even, odd))
     return rss, p

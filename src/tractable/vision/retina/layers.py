@@ -169,7 +169,7 @@ def analysis(model: Model, pad: str | None = None) -> Iterator[None]:
     frozen = [(p, p.requires_grad) for p in model.parameters()]
     padded: list[tuple[Any, str]] = []
     if pad is not None:
-        padded = [(m, m.padding_mode) for m in model.modules() if hasattr(m, "padding_mode")]
+        padded = [(m, str(m.padding_mode)) for m in model.modules() if hasattr(m, "padding_mode")]
     with mode(model, train=False):
         try:
             for parameter, _ in frozen:

@@ -80,7 +80,8 @@ class OrientationStats:
     def from_dataset(cls, dataset: Any) -> OrientationStats:
         """Read what `to_dataset` wrote."""
         names = ("anisotropy", "angle", "bar_ratio", "bar_std", "tuning")
-        return cls(*(dataset[name].values for name in names), str(dataset.attrs["method"]))
+        parts = {name: dataset[name].values for name in names}
+        return cls(**parts, method=str(dataset.attrs["method"]))
 
 
 def orientation(

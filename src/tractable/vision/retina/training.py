@@ -287,7 +287,8 @@ def train_classifier(
     start = copy.deepcopy(model.state_dict())
     total = settings.total(len(data.train))
     records = sorted({round(total * i / 20) for i in range(21)}) if record_at is None else record_at
-    began, restarts = time.monotonic(), []
+    began = time.monotonic()
+    restarts: list[Any] = []
     while True:
         try:
             result = _attempt(
