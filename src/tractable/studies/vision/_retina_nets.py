@@ -255,5 +255,5 @@ def joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
     return xr.concat(
         list(parts), "net", join="outer", data_vars="all", coords="minimal", compat="override",
-        combine_attrs="drop",
+        combine_attrs="drop_conflicts",
     )  # fmt: skip
