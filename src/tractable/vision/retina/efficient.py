@@ -87,7 +87,7 @@ def efficient_channel(
 
     References
     ----------
-    Atick & Redlich, Neural Computation 4 (1992) 196-210.
+    Atick, Redlich 1992, Neural Computation 4, 196-210, doi:10.1162/neco.1992.4.2.196
 
     Examples
     --------
