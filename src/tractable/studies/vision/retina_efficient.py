@@ -115,7 +115,7 @@ class RetinaEfficient(Study):
             }
             for i in range(self.n_seeds)
         ]
-        nets = joined(run.map(train_net, points))
+        nets = joined(run.map(train_net, points)).drop_vars("seconds", errors="ignore")
         nets["n_bn"] = ("net", [1] * len(points), ONE)
         nets["seed"] = ("net", [point["seed"] for point in points], ONE)
         spectrum = power_spectrum(data, self.size, min(5000, self.n_train or 5000))
