@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tractable.vision.retina import linearity, rectification_cap, reconstruction, ridge
+from tractable.vision.retina import linearity, reconstruction, rectification_cap, ridge
 
 SIDE = 6
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -162,7 +162,7 @@ class RetinaDepth(Study):
         depths = sorted(self.depths)
         empty = (float("nan"),) * 5
 
-        def values(table: dict[int, tuple[float, ...]]) -> np.ndarray:
+        def values(table: Mapping[int, tuple[float, ...]]) -> np.ndarray:
             return np.array(
                 [
                     [dict(enumerate(table.get(n, empty))).get(d, np.nan) for d in depths]

@@ -18,8 +18,8 @@ from tractable.vision.retina.layers import activations, capture
 from tractable.vision.retina.linearity import (
     LinearityResult,
     linearity,
-    rectification_cap,
     reconstruction,
+    rectification_cap,
 )
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
 from tractable.vision.retina.model import RetinaVVS, parameter_count
@@ -79,8 +79,8 @@ __all__ = [
     "radial_fraction",
     "radial_profile",
     "receptive_fields",
-    "rectification_cap",
     "reconstruction",
+    "rectification_cap",
     "rf_ensemble",
     "rf_mosaic",
     "ridge",

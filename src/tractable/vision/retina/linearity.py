@@ -16,7 +16,7 @@ from tractable.vision.retina.layers import Model, activations
 from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
 
-__all__ = ["LinearityResult", "linearity", "rectification_cap", "reconstruction"]
+__all__ = ["LinearityResult", "linearity", "reconstruction", "rectification_cap"]
 
 SCORED = 0.2  # the last fifth of the images
 MULTIOUTPUT = ("variance_weighted", "uniform")
