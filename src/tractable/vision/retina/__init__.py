@@ -1,3 +1,89 @@
 """A bottleneck makes center-surround cells; the depth behind it decides what they compute."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from tractable.vision.retina.classes import CellClasses, CellKind, classify_rf
+from tractable.vision.retina.efficient import EfficientChannel, efficient_channel
+from tractable.vision.retina.errors import DeadBottleneckError
+from tractable.vision.retina.fields import (
+    RFSet,
+    receptive_fields,
+    rf_ensemble,
+    rf_mosaic,
+    sta,
+)
+from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
+from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
+from tractable.vision.retina.layers import activations, capture
+from tractable.vision.retina.linearity import (
+    LinearityResult,
+    linearity,
+    reconstruction,
+    rectification_cap,
+)
+from tractable.vision.retina.local import LocalConv2d, LocalNorm
+from tractable.vision.retina.model import RetinaVVS, parameter_count
+from tractable.vision.retina.orientation import (
+    BarBank,
+    OrientationStats,
+    anisotropy_floor,
+    bar_bank,
+    opposite_ratio,
+    orientation,
+    radial_fraction,
+    radial_profile,
+)
+from tractable.vision.retina.ridge import RidgeFit, ridge
+from tractable.vision.retina.shapes import make_shapes_on_pink
+from tractable.vision.retina.training import (
+    PRESETS,
+    TrainResult,
+    TrainSettings,
+    train_classifier,
+)
+
+__all__ = [
+    "PRESETS",
+    "BarBank",
+    "CellClasses",
+    "CellKind",
+    "DeadBottleneckError",
+    "DoGFit",
+    "EfficientChannel",
+    "GaborFit",
+    "GrayImages",
+    "LinearityResult",
+    "LocalConv2d",
+    "LocalNorm",
+    "OrientationStats",
+    "RFSet",
+    "RetinaVVS",
+    "RidgeFit",
+    "TrainResult",
+    "TrainSettings",
+    "activations",
+    "anisotropy_floor",
+    "bar_bank",
+    "capture",
+    "cifar_gray",
+    "classify_rf",
+    "efficient_channel",
+    "fit_dog",
+    "fit_gabor",
+    "gray_images",
+    "linearity",
+    "make_shapes_on_pink",
+    "opposite_ratio",
+    "orientation",
+    "parameter_count",
+    "radial_fraction",
+    "radial_profile",
+    "receptive_fields",
+    "reconstruction",
+    "rectification_cap",
+    "rf_ensemble",
+    "rf_mosaic",
+    "ridge",
+    "sta",
+    "train_classifier",
+]

@@ -1,0 +1,424 @@
+"""Parametric fits of receptive fields: a difference of Gaussians, and a Gabor function.
+
+Both minimize the squared error over the field divided by its peak, with analytic Jacobians, from
+several starts, and carry standard errors, the explained variance and Akaike's criterion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from tractable.core.checks import check_range
+from tractable.vision.retina.orientation import check_fields, is_alive
+
+__all__ = ["DoGFit", "GaborFit", "fit_dog", "fit_gabor"]
+
+SMALLEST_RATIO = 1.2  # of the two widths: nearer ones cancel into a Laplacian of any size
+N_ANGLES = 8
+N_REFINED = 4
+STEPS = 300
+
+Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class DoGFit:
+    r"""A difference of Gaussians, (R11); lengths in pixels, NaN for a silent field.
+
+    Parameters
+    ----------
+    x, y : float
+        Column and row of the center.
+    sigma_center, sigma_surround : float
+        Widths; that of the surround is at least 1.2 times that of the center.
+    weight_center, weight_surround : float
+        Volumes of the two Gaussians, of equal sign for an antagonistic surround; negative for OFF.
+    offset : float
+        Added constant.
+    ratio, angle : float
+        Of the ellipse: long over first axis, and direction of the first axis; 1 and 0 if round.
+    r2 : float
+        Explained share of the variance.
+    aic : float
+        n log(RSS / n) + 2 p, for the field over its peak.
+    standard_errors : mapping of str to float
+        Of the parameters above.
+    """
+
+    x: float
+    y: float
+    sigma_center: float
+    sigma_surround: float
+    weight_center: float
+    weight_surround: float
+    offset: float
+    ratio: float
+    angle: float
+    r2: float
+    aic: float
+    standard_errors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def volume_ratio(self) -> float:
+        """Surround over center volume; 1 is balanced."""
+        return self.weight_surround / self.weight_center if self.weight_center else np.nan
+
+    def field(self, shape: tuple[int, int]) -> np.ndarray:
+        """Return the fitted function on a grid (H, W)."""
+        ratios = np.log(max(self.sigma_surround / self.sigma_center - 1, 1e-12))
+        p = np.array(
+            [
+                *(self.x, self.y, np.log(self.sigma_center), ratios, self.weight_center),
+                *(self.weight_surround, self.offset, np.log(self.ratio), self.angle),
+            ]
+        )
+        return _dog(shape, elliptical=True)(p)[0].reshape(shape)
+
+
+@dataclass(frozen=True)
+class GaborFit:
+    r"""A Gabor function, (R12); lengths in pixels, angles in radians, NaN for a silent field.
+
+    Parameters
+    ----------
+    x, y : float
+        Column and row of the center.
+    sigma : float
+        Width across the stripes.
+    gamma : float
+        Width across over width along the stripes.
+    wavelength : float
+        Of the carrier.
+    theta : float
+        Direction of the carrier, [0, pi), from the axis of columns to that of rows; the stripes
+        run at right angles to it.
+    phase : float
+        Of the carrier at the center, (-pi, pi]: 0 or pi even, +-pi/2 odd.
+    amplitude : float
+        Of the envelope, > 0.
+    offset : float
+        Added constant.
+    r2, aic, standard_errors
+        As for `DoGFit`.
+    """
+
+    x: float
+    y: float
+    sigma: float
+    gamma: float
+    wavelength: float
+    theta: float
+    phase: float
+    amplitude: float
+    offset: float
+    r2: float
+    aic: float
+    standard_errors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def even(self) -> bool:
+        """Whether the field is nearer to even than to odd symmetry."""
+        return bool(abs(np.cos(self.phase)) >= abs(np.sin(self.phase)))
+
+    def field(self, shape: tuple[int, int]) -> np.ndarray:
+        """Return the fitted function on a grid (H, W)."""
+        p = np.array(
+            [
+                *(self.x, self.y, np.log(self.sigma), np.log(self.gamma)),
+                *(np.log(self.wavelength), self.theta, self.phase, self.amplitude, self.offset),
+            ]
+        )
+        return _gabor(shape)(p)[0].reshape(shape)
+
+
+def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
+    r"""Fit :math:`a_c N(r; s_c) - a_s N(r; s_s) + b`, (R11), to one receptive field.
+
+    Parameters
+    ----------
+    rf : ndarray, shape (H, W)
+        Square or not.
+    elliptical : bool
+        Stretch both Gaussians along one axis.
+
+    Returns
+    -------
+    DoGFit
+
+    Notes
+    -----
+    Near s_s = s_c the two volumes grow without bound and cancel (the Laplacian of a Gaussian), so
+    the widths are kept apart by a factor 1.2; read `opposite_ratio` beside the volume ratio.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:32, :32]
+    >>> r2 = (x - 15.2) ** 2 + (y - 16.4) ** 2
+    >>> rf = np.exp(-r2 / 4.5) / (4.5 * np.pi) - 0.8 * np.exp(-r2 / 18) / (18 * np.pi)
+    >>> fit = fit_dog(rf)
+    >>> [round(float(v), 3) for v in (fit.x, fit.y, fit.sigma_center, fit.sigma_surround)]
+    [15.2, 16.4, 1.5, 3.0]
+    >>> round(fit.volume_ratio, 3)
+    0.8
+    """
+    values, scale, sign = _prepared(rf)
+    if scale == 0:
+        return DoGFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
+    shape = values.shape
+    model = _dog(shape, elliptical=elliptical)
+    row, column = np.unravel_index(values.argmax(), shape)
+    starts = [
+        _with_weights(values, column, row, s_c, q, elliptical)
+        for s_c in (0.5, 1.0, 2.0, max(shape) / 8)
+        for q in (np.log(0.5), np.log(2.0))
+    ]
+    size = max(shape)
+    low = [-1.0, -1.0, np.log(0.2), np.log(SMALLEST_RATIO - 1), -np.inf, -np.inf, -np.inf]
+    high = [size, size, np.log(size), np.log(20.0), np.inf, np.inf, np.inf]
+    if elliptical:
+        low, high = [*low, -np.log(8.0), -np.inf], [*high, np.log(8.0), np.inf]
+    found = _best(model, values.ravel(), starts, np.array(low), np.array(high))
+    p, errors, r2, aic = found
+    s_c = np.exp(p[2])
+    ratio, angle = (float(np.exp(p[7])), float(p[8])) if elliptical else (1.0, 0.0)
+    if ratio < 1:  # name the long axis second, always
+        ratio, angle = 1 / ratio, angle + np.pi / 2
+        s_c = s_c / ratio
+    names = ("x", "y", "sigma_center", "sigma_surround", "weight_center", "weight_surround")
+    spread = np.exp(p[3])
+    widths = [errors[2] * s_c, float(np.hypot(errors[2] * (1 + spread), errors[3] * spread)) * s_c]
+    se = [errors[0], errors[1], *widths, *(scale * errors[4:6])]
+    return DoGFit(
+        float(p[0]),
+        float(p[1]),
+        float(s_c),
+        float(s_c * (1 + spread)),
+        float(sign * scale * p[4]),
+        float(sign * scale * p[5]),
+        float(sign * scale * p[6]),
+        ratio,
+        float(angle % np.pi),
+        r2,
+        aic,
+        {name: float(value) for name, value in zip(names, se, strict=True)},
+    )
+
+
+def fit_gabor(rf: np.ndarray) -> GaborFit:
+    r"""Fit :math:`A e^{-(u^2 + \gamma^2 v^2) / 2 s^2} \cos(2 \pi u / \lambda + \phi) + b`, (R12).
+
+    Parameters
+    ----------
+    rf : ndarray, shape (H, W)
+        u runs along the direction theta from the center, v across.
+
+    Returns
+    -------
+    GaborFit
+
+    Notes
+    -----
+    Starts: 8 directions, three widths, the wavelength of the spectral peak and half and twice that;
+    amplitude and phase of each by linear least squares; the four best are refined.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:32, :32]
+    >>> u = np.cos(0.5) * (x - 15.0) + np.sin(0.5) * (y - 16.0)
+    >>> v = -np.sin(0.5) * (x - 15.0) + np.cos(0.5) * (y - 16.0)
+    >>> rf = np.exp(-(u**2 + 0.49 * v**2) / 18) * np.cos(2 * np.pi * u / 6 + 0.4)
+    >>> fit = fit_gabor(rf)
+    >>> [round(float(v), 3) for v in (fit.sigma, fit.gamma, fit.wavelength, fit.theta, fit.phase)]
+    [3.0, 0.7, 6.0, 0.5, 0.4]
+    """
+    values, scale, sign = _prepared(rf)
+    if scale == 0:
+        return GaborFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
+    shape, size = values.shape, max(values.shape)
+    starts = _gabor_starts(values)
+    low = [-1.0, -1.0, np.log(0.3), np.log(0.05), np.log(2.0), *[-np.inf] * 4]
+    high = [size, size, np.log(size), np.log(8.0), np.log(8.0 * size), *[np.inf] * 4]
+    p, errors, r2, aic = _best(_gabor(shape), values.ravel(), starts, np.array(low), np.array(high))
+    theta, phase, amplitude = p[5], p[6], sign * scale * p[7]
+    if amplitude < 0:
+        amplitude, phase = -amplitude, phase + np.pi
+    if np.floor(theta / np.pi) % 2:  # turned by pi the carrier runs backwards
+        phase = -phase
+    sigma, gamma, wavelength = np.exp(p[2:5])
+    names = ("x", "y", "sigma", "gamma", "wavelength", "theta", "phase", "amplitude", "offset")
+    units = np.array([1, 1, sigma, gamma, wavelength, 1, 1, scale, scale])
+    return GaborFit(
+        float(p[0]),
+        float(p[1]),
+        float(sigma),
+        float(gamma),
+        float(wavelength),
+        float(theta % np.pi),
+        float(-((-phase + np.pi) % (2 * np.pi) - np.pi)),
+        float(amplitude),
+        float(sign * scale * p[8]),
+        r2,
+        aic,
+        {name: float(value) for name, value in zip(names, errors * units, strict=True)},
+    )
+
+
+# --- the functions and their Jacobians ------------------------------------------------------
+
+
+def _dog(shape: tuple[int, int], *, elliptical: bool) -> Model:
+    """Return p -> (values, Jacobian), p = x, y, log s_c, q, a_c, a_s, b [, log ratio, angle]."""
+    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[: shape[0], : shape[1]])
+
+    def gaussian(p: np.ndarray, s: float) -> tuple[np.ndarray, list[np.ndarray]]:
+        log_ratio, angle = (p[7], p[8]) if elliptical else (0.0, 0.0)
+        k, cos, sin = np.exp(-2 * log_ratio), np.cos(angle), np.sin(angle)
+        u = cos * (columns - p[0]) + sin * (rows - p[1])
+        v = -sin * (columns - p[0]) + cos * (rows - p[1])
+        r2 = u**2 + k * v**2
+        e = np.exp(-r2 / (2 * s**2)) / (2 * np.pi * s**2 * np.exp(log_ratio))
+        slope = e / s**2
+        parts = [slope * (u * cos - k * v * sin), slope * (u * sin + k * v * cos)]
+        parts += [e * (r2 / s**2 - 2)]  # by log s
+        parts += [e * (k * v**2 / s**2 - 1), -slope * u * v * (1 - k)]
+        return e, parts
+
+    def model(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        s_c, spread = np.exp(p[2]), np.exp(p[3])
+        s_s = s_c * (1 + spread)
+        center, dc = gaussian(p, s_c)
+        surround, ds = gaussian(p, s_s)
+        a_c, a_s = p[4], p[5]
+        columns_ = [a_c * c - a_s * s for c, s in zip(dc, ds, strict=True)]
+        by_q = -a_s * ds[2] * spread / (1 + spread)
+        jacobian = [*columns_[:3], by_q, center, -surround, np.ones_like(center)]
+        if elliptical:
+            jacobian += columns_[3:]
+        return a_c * center - a_s * surround + p[6], np.stack(jacobian, axis=1)
+
+    return model
+
+
+def _gabor(shape: tuple[int, int]) -> Model:
+    """Return p -> (values, Jacobian), p = x, y, log s, log g, log lambda, theta, phase, A, b."""
+    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[: shape[0], : shape[1]])
+
+    def model(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        s2, g2, k = np.exp(2 * p[2]), np.exp(2 * p[3]), 2 * np.pi * np.exp(-p[4])
+        cos, sin, amplitude = np.cos(p[5]), np.sin(p[5]), p[7]
+        u = cos * (columns - p[0]) + sin * (rows - p[1])
+        v = -sin * (columns - p[0]) + cos * (rows - p[1])
+        envelope = np.exp(-(u**2 + g2 * v**2) / (2 * s2))
+        wave, ahead = np.cos(k * u + p[6]), np.sin(k * u + p[6])
+        by_u = amplitude * envelope * (-u / s2 * wave - k * ahead)
+        by_v = amplitude * envelope * (-g2 * v / s2) * wave
+        whole = envelope * wave
+        jacobian = [
+            -cos * by_u + sin * by_v,
+            -sin * by_u - cos * by_v,
+            amplitude * whole * (u**2 + g2 * v**2) / s2,
+            -amplitude * whole * g2 * v**2 / s2,
+            amplitude * envelope * ahead * k * u,
+            by_u * v - by_v * u,
+            -amplitude * envelope * ahead,
+            whole,
+            np.ones_like(u),
+        ]
+        return amplitude * whole + p[8], np.stack(jacobian, axis=1)
+
+    return model
+
+
+# --- starts and the search ------------------------------------------------------------------
+
+
+def _with_weights(
+    values: np.ndarray, x: Any, y: Any, s_c: float, q: float, elliptical: bool
+) -> tuple[float, np.ndarray]:
+    """Return the error of a start, and the start with its linear parameters at their best."""
+    p = np.array([x, y, np.log(s_c), q, 1.0, 1.0, 0.0, *([0.1, 0.1] if elliptical else [])])
+    _, jacobian = _dog(values.shape, elliptical=elliptical)(p)
+    p[4:7], rss = _linear(jacobian[:, 4:7], values.ravel())
+    return rss, p
+
+
+def _gabor_starts(values: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    height, width = values.shape
+    power = np.abs(np.fft.fft2(values - values.mean(), s=(2 * height, 2 * width)))
+    fy, fx = np.fft.fftfreq(2 * height)[:, None], np.fft.fftfreq(2 * width)[None, :]
+    at = np.unravel_index(power.argmax(), power.shape)
+    frequency = float(np.hypot(fy[at[0], 0], fx[0, at[1]])) or 1 / max(height, width)
+    energy = values**2 / (values**2).sum()
+    rows, columns = np.mgrid[:height, :width]
+    y, x = float((energy * rows).sum()), float((energy * columns).sum())
+    angles = [float(np.arctan2(fy[at[0], 0], fx[0, at[1]])) % np.pi]
+    angles += [i * np.pi / N_ANGLES for i in range(N_ANGLES)]
+    starts = []
+    for theta in angles:
+        for wavelength in (1 / frequency, 2 / frequency, 0.5 / frequency):
+            wavelength = float(np.clip(wavelength, 2.1, 4.0 * max(height, width)))
+            for sigma in (0.25 * wavelength, 0.5 * wavelength, wavelength):
+                starts.append(_gabor_start(values, x, y, sigma, wavelength, theta))
+    return starts
+
+
+def _gabor_start(
+    values: np.ndarray, x: float, y: float, sigma: float, wavelength: float, theta: float
+) -> tuple[float, np.ndarray]:
+    sigma = float(np.clip(sigma, 0.4, 0.9 * max(values.shape)))
+    p = np.array([x, y, np.log(sigma), 0.0, np.log(wavelength), theta, 0.0, 1.0, 0.0])
+    _, jacobian = _gabor(values.shape)(p)
+    (even, odd, p[8]), rss = _linear(jacobian[:, [7, 6, 8]], values.ravel())
+    p[6], p[7] = np.arctan2(odd, even), float(np.hypot(even, odd))
+    return rss, p
+
+
+def _linear(design: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+    solution = np.linalg.lstsq(design, values, rcond=None)[0]
+    return solution, float(((values - design @ solution) ** 2).sum())
+
+
+def _best(
+    model: Model,
+    values: np.ndarray,
+    starts: list[tuple[float, np.ndarray]],
+    low: np.ndarray,
+    high: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Refine the best starts; return parameters, standard errors, R2 and AIC."""
+    best: Any = None
+    for _, start in sorted(starts, key=lambda item: item[0])[:N_REFINED]:
+        found = optimize.least_squares(
+            lambda p: model(p)[0] - values,
+            np.clip(start, low + 1e-6, high - 1e-6),
+            jac=lambda p: model(p)[1],
+            bounds=(low, high),
+            x_scale="jac",
+            max_nfev=STEPS,
+        )
+        if best is None or found.cost < best.cost:
+            best = found
+    n, p = len(values), len(best.x)
+    rss = 2 * float(best.cost)
+    covariance = np.linalg.pinv(best.jac.T @ best.jac) * rss / max(n - p, 1)
+    errors = np.sqrt(np.clip(np.diag(covariance), 0, None))
+    total = float(((values - values.mean()) ** 2).sum())
+    r2 = 1 - rss / total if total > 0 else np.nan
+    return best.x, errors, float(r2), float(n * np.log(max(rss, 1e-300) / n) + 2 * p)
+
+
+def _prepared(rf: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return the field over its peak, with a positive peak; the peak and its sign."""
+    fields = check_fields(rf)
+    if len(fields) != 1:
+        raise ValueError(f"rf must be one field (H, W), got {np.shape(rf)}; fit them one by one")
+    check_range("the side of rf", min(fields.shape[1:]), 4)
+    if not is_alive(fields)[0]:
+        return fields[0], 0.0, 1.0
+    peak = fields[0].ravel()[np.abs(fields[0]).argmax()]
+    return fields[0] / peak, float(abs(peak)), float(np.sign(peak))

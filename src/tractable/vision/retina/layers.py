@@ -1,0 +1,248 @@
+"""Any layer of any network by its name: activations before and after the nonlinearity.
+
+A forward pass is watched: hooks see the modules, and a function mode of torch sees every
+nonlinearity, whether it is a module or a call of `torch.nn.functional`. So the pre-activation of a
+layer is found without a change of the user's code, and no second copy of the weights is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from tractable.core.checks import check_choice, check_range, nearest_names
+from tractable.train.records import mode
+from tractable.vision.retina.errors import check_images
+
+__all__ = ["THROUGH", "activations", "analysis", "capture", "find_layer"]
+
+THROUGH = ("post", "pre", "linear")
+PADS = (None, "zeros", "reflect", "circular")
+Model = nn.Module | Callable[[Tensor], Tensor]
+
+NONLINEARITIES = {
+    getattr(place, name)
+    for place in (functional, torch, Tensor)
+    for base in ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "celu", "relu6")
+    for name in (base, f"{base}_")
+    if hasattr(place, name)
+} | {functional.hardswish, functional.mish, torch.tanh, torch.sigmoid, Tensor.tanh, Tensor.sigmoid}
+
+
+class Nonlinearities(TorchFunctionMode):
+    """Notes input and output of every nonlinearity, or replaces them all by the identity."""
+
+    def __init__(self, *, linear: bool = False) -> None:
+        super().__init__()
+        self.linear = linear
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Watch one call of torch."""
+        kwargs = dict(kwargs or {})
+        if func not in NONLINEARITIES:
+            return func(*args, **kwargs)
+        x = args[0] if args else kwargs.pop("input")
+        if self.linear:
+            return x
+        kwargs.pop("inplace", None)  # in place would destroy the pre-activation
+        name = func.__name__.removesuffix("_")
+        out_of_place = next(
+            (getattr(place, name) for place in (functional, torch) if hasattr(place, name)), func
+        )
+        y = out_of_place(x, *args[1:], **kwargs)
+        self.seen.append((x, y))
+        return y
+
+    def before(self, y: Tensor) -> Tensor:
+        """Return what the nonlinearity got whose result is ``y``; ``y`` if it is not a result."""
+        return next((x for x, result in reversed(self.seen) if result is y), y)
+
+
+class _Reached(Exception):  # it ends a forward pass, it is no error
+    """The layer has been computed; the rest is not needed."""
+
+
+def find_layer(model: nn.Module, layer: str) -> nn.Module:
+    """Return a submodule by its name.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the names.
+    """
+    names = {name: module for name, module in model.named_modules() if name}
+    if layer not in names:
+        near = nearest_names(str(layer), names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        listed = ", ".join(list(names)[:40]) + (", ..." if len(names) > 40 else "")
+        raise ValueError(f"layer must be one of the model's layers, got {layer!r}{hint} ({listed})")
+    return names[layer]
+
+
+def capture(model: Model, layer: str | None, through: str = "post") -> Callable[[Tensor], Tensor]:
+    """Return a function of images that gives a layer's activations, with gradient.
+
+    Parameters
+    ----------
+    model : nn.Module or callable
+        A network; or any function of images whose result is the activation.
+    layer : str or None
+        Name of a submodule; None takes the model's own output.
+    through : str
+        ``"post"``: what the layer returns. ``"pre"``: before its nonlinearity, if it ends with
+        one. ``"linear"``: as ``"pre"``, with all nonlinearities replaced by the identity.
+
+    Returns
+    -------
+    callable
+        Images (B, C, H, W) to activations (B, channels, H', W') or (B, units).
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    >>> x = torch.randn(1, 1, 5, 5)
+    >>> bool((capture(net, "1", "pre")(x) == net[0](x)).all())
+    True
+    """
+    check_choice("through", through, THROUGH)
+    if isinstance(model, nn.Module) and layer is not None:
+        module = find_layer(model, layer)
+    else:
+        module = None
+        if layer is not None:
+            raise ValueError(f"layer must be None for a callable, got {layer!r}")
+
+    def run(images: Tensor) -> Tensor:
+        found: list[Tensor] = []
+
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise ValueError(
+                    f"layer {layer!r} must return one tensor, got {type(output).__name__}"
+                )
+            found.append(output)
+            raise _Reached
+
+        watch = Nonlinearities(linear=through == "linear")
+        handle = None if module is None else module.register_forward_hook(hook)
+        try:
+            with watch:
+                if module is None:
+                    found.append(model(images))
+                else:
+                    model(images)
+        except _Reached:
+            pass
+        finally:
+            if handle is not None:
+                handle.remove()
+        if not found:
+            raise ValueError(f"layer {layer!r} was not reached by the forward pass")
+        return watch.before(found[0]) if through == "pre" else found[0]
+
+    return run
+
+
+@contextmanager
+def analysis(model: Model, pad: str | None = None) -> Iterator[None]:
+    """Put a model into eval mode, without gradients of its weights, perhaps with other padding.
+
+    Parameters
+    ----------
+    model : nn.Module or callable
+        Left as it was.
+    pad : None, "zeros", "reflect" or "circular"
+        Padding of all convolutions inside the block; None leaves it. Zeros make edges that
+        no image has.
+    """
+    check_choice("pad", pad, PADS)
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    frozen = [(p, p.requires_grad) for p in model.parameters()]
+    padded: list[tuple[Any, str]] = []
+    if pad is not None:
+        padded = [(m, str(m.padding_mode)) for m in model.modules() if hasattr(m, "padding_mode")]
+    with mode(model, train=False):
+        try:
+            for parameter, _ in frozen:
+                parameter.requires_grad_(False)
+            for module, _ in padded:
+                module.padding_mode = pad
+            yield
+        finally:
+            for parameter, flag in frozen:
+                parameter.requires_grad_(flag)
+            for module, before in padded:
+                module.padding_mode = before
+
+
+def activations(
+    model: Model,
+    layer: str | None,
+    images: Tensor,
+    *,
+    through: str = "post",
+    batch_size: int = 256,
+    pad: str | None = None,
+    select: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Return the activations of one layer on many images, on the CPU, without gradient.
+
+    Parameters
+    ----------
+    model, layer, through
+        As for `capture`.
+    images : tensor, shape (n, C, H, W)
+        Finite.
+    batch_size : int
+        Images of one pass.
+    pad : str, optional
+        As for `analysis`.
+    select : callable, optional
+        Applied to the activations of each batch, such as a cut at one position, so that the whole
+        map is never stored.
+
+    Returns
+    -------
+    tensor, shape (n, channels, H', W')
+        Or what ``select`` makes of it.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU())
+    >>> activations(net, "0", torch.rand(5, 1, 8, 8), select=lambda u: u[:, :, 4, 4]).shape
+    torch.Size([5, 2])
+    """
+    check_images("images", images, finite=True)
+    check_range("batch_size", batch_size, 1)
+    of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
+    parts = []
+    with analysis(model, pad), torch.inference_mode():
+        for batch in images.split(batch_size):
+            u = of(batch.to(device, dtype))
+            parts.append((u if select is None else select(u)).cpu())
+    return torch.cat(parts)
+
+
+def device_of(model: Any) -> torch.device:
+    """Return where a model's weights are; the CPU for one without."""
+    first = next(iter(_parameters(model)), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def dtype_of(model: Any) -> torch.dtype:
+    """Return the floating type of a model's weights; float32 for one without."""
+    first = next(iter(_parameters(model)), None)
+    return torch.float32 if first is None else first.dtype
+
+
+def _parameters(model: Any) -> Iterable[Tensor]:
+    return model.parameters() if isinstance(model, nn.Module) else ()
