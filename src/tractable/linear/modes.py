@@ -79,10 +79,14 @@ def task_modes(cov_yx: np.ndarray, cov_x: np.ndarray, *, rank: int | None = None
 
 def _strongest(matrix: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ``n_modes`` largest singular triplets, strongest first; the same every time."""
-    from scipy.sparse.linalg import svds
+    from scipy.sparse.linalg import ArpackError, svds
 
     start = np.random.default_rng(0).normal(size=min(matrix.shape))
-    U, s, Vt = svds(matrix, n_modes, v0=start, solver="arpack")
+    try:
+        U, s, Vt = svds(matrix, n_modes, v0=start, solver="arpack")
+    except ArpackError:  # no mode at all, or no convergence
+        U, s, Vt = np.linalg.svd(matrix, full_matrices=False)
+        U, s, Vt = U[:, :n_modes], s[:n_modes], Vt[:n_modes]
     order = np.argsort(-s)
     return U[:, order], s[order], Vt[order]
 
