@@ -73,7 +73,7 @@ def images_of(data: str, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     labels = torch.from_numpy(whole.labels)
     parts: list[Tensor] = []
     for name in ("train", "test"):
-        rows = np.random.default_rng(0).permutation(np.arange(len(whole))[whole.parts[name]])
+        rows = np.random.default_rng(0).permutation(np.arange(len(labels))[whole.parts[name]])
         small = [shrunk(part.float() / 255, min(size, part.shape[-1]))
                  for part in pixels[rows].split(5000)]  # fmt: skip
         parts += [torch.cat(small), labels[rows]]

@@ -180,7 +180,7 @@ def image_accuracies(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         bars(ax, nets, measured.accuracy.sel(condition=condition))
         chance = float(theory.chance)
         plot.theory(ax, [-0.6, len(nets) - 0.4], [chance] * 2, color="0.5", label="chance")
-        ax.set(title=f"{condition} images")
+        ax.set(title=f"{condition} images", xlabel="network")
     top = float(measured.accuracy.max())
     axes[0].set(ylabel="test accuracy", ylim=(0, 1.12 * top))
     axes[0].legend(loc="lower right")

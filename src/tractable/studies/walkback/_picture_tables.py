@@ -47,7 +47,7 @@ def ladder_theory(
     ladder = np.concatenate([np.ones(n_cold), factor ** np.arange(n_heat)])
     sd = sigma * np.sqrt(ladder)
     floored = np.maximum(variances, pictures.FINEST)
-    entropy = 0.5 * np.log(2 * np.pi * np.e * (floored + 1e-3)).sum()
+    entropy = 0.5 * np.log(2 * np.pi * np.exp(1) * (floored + 1e-3)).sum()
     walk = np.maximum(floored, sd[:, None] ** 2)
     return xr.Dataset(
         {

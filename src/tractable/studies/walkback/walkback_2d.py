@@ -140,7 +140,7 @@ class Walkback2d(Study):
                                   plane.ONE),
                 "gaussian_log_prob": (
                     "law",
-                    [-0.5 * np.linalg.slogdet(2 * np.pi * np.e * c)[1] for c in covariances],
+                    [-0.5 * np.linalg.slogdet(2 * np.pi * np.exp(1) * c)[1] for c in covariances],
                     plane.NATS,
                 ),
                 "log_prob": ("law", [law.mean_log_density() for law in laws], plane.NATS),
