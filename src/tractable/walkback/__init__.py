@@ -93,7 +93,9 @@ from tractable.walkback.reversal import (
 )
 from tractable.walkback.schedule import Schedule
 from tractable.walkback.toys import (
-    TOYS,
+    TOYS as TOYS,
+)
+from tractable.walkback.toys import (
     Toy,
     gaussian_mmd2,
     grid_mixture,
@@ -103,7 +105,6 @@ from tractable.walkback.toys import (
 )
 
 __all__ = [
-    "TOYS",
     "BernoulliOperator",
     "BernoulliPrior",
     "BoundResult",

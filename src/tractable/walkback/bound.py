@@ -113,7 +113,7 @@ def log_likelihood_bound(
     operator : TransitionOperator
         In evaluation mode; batch normalization that uses the batch is refused.
     x : Tensor
-        Data, (B, *event).
+        Data, ``(B, *event)``.
     schedule : Schedule
         Temperatures.
     prior
@@ -248,7 +248,7 @@ def level_table(
     operator, schedule, prior
         Of the generation.
     x : Tensor
-        Data, (B, *event), B >= 2.
+        Data, ``(B, *event)``, B >= 2.
     n : int
         States compared, >= 2.
     n_components : int

@@ -125,7 +125,7 @@ def entropy_production(
     temperature : float
         T > 0.
     start : Tensor or prior, optional
-        States to start from, (m, *event), drawn with replacement where m differs from
+        States to start from, ``(m, *event)``, drawn with replacement where m differs from
         ``num_chains``, or a prior. Needed unless the answer is exact.
     burn_in, num_steps, num_chains : int
         Steps before and during the measurement; chains side by side. Errors come from the spread
@@ -412,7 +412,7 @@ class DetailedBalance:
     z : ndarray, shape (observables,)
         Mean of each antisymmetric observable over its standard error.
     names : tuple of str
-        ``heat`` is log p(s'|s) - log p(s|s'); ``area i j`` is s_i s'_j - s_j s'_i; ``cubic i`` is
+        ``heat`` is ``log p(s'|s) - log p(s|s')``; ``area i j`` is s_i s'_j - s_j s'_i; ``cubic i`` is
         s_i^2 s'_i - s_i s'_i^2.
     rate, rate_se : float
         Entropy production, nats per step.

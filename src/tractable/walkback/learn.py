@@ -163,7 +163,7 @@ def fit(
     operator : TransitionOperator
         Trained in place.
     data : Tensor, ndarray or Dataset
-        Shape (n, *event); of a data set's tuples the first entry is taken.
+        Shape ``(n, *event)``; of a data set's tuples the first entry is taken.
     schedule : Schedule
         Temperatures.
     prior : optional
@@ -287,7 +287,7 @@ def fit(
 
 
 def as_tensor(data: Any, name: str) -> Tensor:
-    """Return data of any of the accepted kinds as one tensor, (n, *event)."""
+    """Return data of any of the accepted kinds as one tensor, ``(n, *event)``."""
     if isinstance(data, Tensor):
         return data
     if isinstance(data, np.ndarray):
@@ -344,7 +344,7 @@ class _Trainer:
         self.row_temperature = self.schedule.temperatures.to(device, dtype)[self.level]
 
     def _fill_pool(self) -> Tensor:
-        """Return states of whole walks, one batch at each temperature: (L, B, *event)."""
+        """Return states of whole walks, one batch at each temperature: ``(L, B, *event)``."""
         s, pool = self._batch(), []
         with torch.no_grad():
             for k, temperature in enumerate(self.schedule.temperatures.tolist()):

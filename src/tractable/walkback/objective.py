@@ -27,7 +27,7 @@ class WalkbackStats:
     objective : float
         Mean log density of a step back, nats; for ``elbo`` the mean log weight of a path.
     end : Tensor
-        Last states of the walks, (B, *event), cut off from the graph.
+        Last states of the walks, ``(B, *event)``, cut off from the graph.
     """
 
     objective: float
@@ -51,7 +51,7 @@ def pair_loss(
     operator : TransitionOperator
         Trained.
     source, target : Tensor
-        States before and after the step back, (N, *event); no gradient flows through them.
+        States before and after the step back, ``(N, *event)``; no gradient flows through them.
     temperature : Tensor
         Of each row, (N,).
     step : Tensor, optional
@@ -104,7 +104,7 @@ def walkback_loss(
     operator : TransitionOperator
         Trained.
     x : Tensor
-        Data, (B, *event).
+        Data, ``(B, *event)``.
     schedule : Schedule
         Temperatures.
     mode : str

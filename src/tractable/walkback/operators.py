@@ -46,7 +46,7 @@ class TransitionOperator(nn.Module):
         step: int | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return a next state for each state of ``s``, shape (B, *event)."""
+        """Return a next state for each state of ``s``, shape ``(B, *event)``."""
         raise NotImplementedError(f"{type(self).__name__} must define sample(s, temperature)")
 
     def log_prob(
@@ -58,7 +58,7 @@ class TransitionOperator(nn.Module):
         step: int | Tensor | None = None,
         reduce: bool = True,
     ) -> Tensor:
-        """Return log p_T(s_next | s) in nats: (B,), or (B, *event) with ``reduce=False``."""
+        """Return log p_T(s_next | s) in nats: (B,), or ``(B, *event)`` with ``reduce=False``."""
         raise NotImplementedError(f"{type(self).__name__} must define log_prob(s_next, s, T)")
 
     def check_state(self, s: Tensor, name: str = "s") -> None:
@@ -242,7 +242,7 @@ class GaussianOperator(TransitionOperator):
     def mean(
         self, s: Tensor, temperature: float | Tensor, *, step: int | Tensor | None = None
     ) -> Tensor:
-        """Return the mean of the next state, (B, *event)."""
+        """Return the mean of the next state, ``(B, *event)``."""
         return self.mean_std(s, temperature, step=step)[0]
 
     def std(
@@ -371,7 +371,7 @@ class BernoulliOperator(TransitionOperator):
         self.event_shape = _event(event_shape)
 
     def logits(self, s: Tensor, temperature: float | Tensor) -> Tensor:
-        """Return the log odds of each bit, (B, *event)."""
+        """Return the log odds of each bit, ``(B, *event)``."""
         leak = 2 * s - 1 if self.centered else s
         return ((1 - self.alpha) * leak + self.alpha * self.net(s)) / expand(temperature, s)
 

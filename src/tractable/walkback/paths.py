@@ -23,7 +23,7 @@ class Path:
     Attributes
     ----------
     states : Tensor
-        s_0 = data, then L heated states; shape (L+1, B, *event).
+        s_0 = data, then L heated states; shape ``(L+1, B, *event)``.
     log_q, log_p : Tensor
         log p_T(s_t | s_{t-1}) and log p_T(s_{t-1} | s_t), nats, shape (L, B), float64.
     """
@@ -40,7 +40,7 @@ class Trajectory:
     Attributes
     ----------
     states : Tensor
-        Shape (records, n, *event); the first are drawn from the prior, the last are the result.
+        Shape ``(records, n, *event)``; the first are drawn from the prior, the last are the result.
     steps : tuple of int
         Steps done at each record.
     temperatures : tuple of float
@@ -87,7 +87,7 @@ def walkback_path(
     operator : TransitionOperator
         In evaluation mode where it has modes.
     x : Tensor
-        Data, (B, *event).
+        Data, ``(B, *event)``.
     schedule : Schedule
         Its temperatures are used in both directions.
     generator : torch.Generator, optional
@@ -161,7 +161,7 @@ def sample(
 
     Returns
     -------
-    Tensor, shape (n, *event), or Trajectory
+    Tensor, shape ``(n, *event)``, or Trajectory
     """
     check_range("n", n, 1)
     check_range("extra_steps", extra_steps, 0)
@@ -284,7 +284,7 @@ def inpaint(
     operator : TransitionOperator
         The transition.
     x : Tensor
-        States, (B, *event); values outside the mask are not read.
+        States, ``(B, *event)``; values outside the mask are not read.
     mask : Tensor
         True where x is known; broadcasts over x.
     schedule, prior

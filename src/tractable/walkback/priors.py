@@ -49,7 +49,7 @@ class GaussianPrior(nn.Module):
 
     @classmethod
     def from_data(cls, x: Tensor, *, covariance: Literal["diag", "full"] = "diag") -> GaussianPrior:
-        """Return the prior with the moments of x, shape (n, *event), n >= 2."""
+        """Return the prior with the moments of x, shape ``(n, *event)``, n >= 2."""
         check_range("len(x)", len(x), 2)
         prior = cls(tuple(x.shape[1:]), covariance=covariance)
         prior.update_(x, 0.0)
@@ -99,7 +99,7 @@ class GaussianPrior(nn.Module):
         return torch.linalg.cholesky(self.cov + jitter * eye)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Return n states in torch's default precision, (n, *event)."""
+        """Return n states in torch's default precision, ``(n, *event)``."""
         check_range("n", n, 1)
         dtype, device = torch.get_default_dtype(), self.mean.device
         noise = torch.randn(n, len(self.mean), generator=generator, dtype=dtype, device=device)
@@ -142,7 +142,7 @@ class BernoulliPrior(nn.Module):
 
     @classmethod
     def from_data(cls, x: Tensor) -> BernoulliPrior:
-        """Return the prior with the means of x, shape (n, *event)."""
+        """Return the prior with the means of x, shape ``(n, *event)``."""
         prior = cls(tuple(x.shape[1:]))
         prior.update_(x, 0.0)
         return prior.to(x.device)
@@ -167,7 +167,7 @@ class BernoulliPrior(nn.Module):
         self.probability.mul_(decay).add_(mean, alpha=1 - decay)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Return n states of 0 and 1, (n, *event)."""
+        """Return n states of 0 and 1, ``(n, *event)``."""
         check_range("n", n, 1)
         dtype, device = torch.get_default_dtype(), self.probability.device
         shape = (n, len(self.probability))
@@ -194,7 +194,7 @@ def walk_ends(
     n: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the last states of n walks from data, (n, *event)."""
+    """Return the last states of n walks from data, ``(n, *event)``."""
     check_range("n", n, 2)
     rows = torch.randint(len(x), (n,), generator=generator, device="cpu").to(x.device)
     s = x[rows]

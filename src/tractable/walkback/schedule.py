@@ -99,7 +99,7 @@ class Schedule:
         Parameters
         ----------
         x : Tensor
-            Data, (n, *event), n >= 2.
+            Data, ``(n, *event)``, n >= 2.
         operator : TransitionOperator
             With ``std(s, temperature)``.
         factor, num_cold

@@ -182,7 +182,7 @@ def gaussian_mmd2(law: Toy, bandwidths: Sequence[float]) -> float:
         e^{-|c_i-c_j|^2/2(w^2+2s^2)}, \qquad
         E k(x,g) = \frac1k \sum_i w^2\,|V|^{-1/2} e^{-(c_i-m)'V^{-1}(c_i-m)/2}
 
-    with V = C + (s^2 + w^2) 1, and w^2 / |2C + w^2 1|^{1/2} for two draws of the Gaussian; the
+    with V = C + (s^2 + w^2) 1, and ``w^2 / |2C + w^2 1|^{1/2}`` for two draws of the Gaussian; the
     mean over the widths w.
 
     Parameters

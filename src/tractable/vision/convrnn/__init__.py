@@ -20,7 +20,8 @@ from tractable.vision.convrnn.image_splits import image_splits
 from tractable.vision.convrnn.movies import make_movie
 from tractable.vision.convrnn.network import ConvRNN, Output, TimeSeries
 from tractable.vision.convrnn.node_map import NodeMap
-from tractable.vision.convrnn.published import MEDIAN_CELL, ZOO, published
+from tractable.vision.convrnn.published import MEDIAN_CELL as MEDIAN_CELL
+from tractable.vision.convrnn.published import ZOO, published
 from tractable.vision.convrnn.regressions import LinearMap, pls, pls_each, ridge
 from tractable.vision.convrnn.reliability import (
     poisson_reliability,
@@ -34,7 +35,6 @@ from tractable.vision.convrnn.unroll import Unrolled
 from tractable.vision.convrnn.wrapped import WrappedRNN, wrap
 
 __all__ = [
-    "MEDIAN_CELL",
     "ZOO",
     "Cell",
     "ConvGRU",

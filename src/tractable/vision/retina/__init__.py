@@ -36,14 +36,15 @@ from tractable.vision.retina.orientation import (
 from tractable.vision.retina.ridge import RidgeFit, ridge
 from tractable.vision.retina.shapes import make_shapes_on_pink
 from tractable.vision.retina.training import (
-    PRESETS,
+    PRESETS as PRESETS,
+)
+from tractable.vision.retina.training import (
     TrainResult,
     TrainSettings,
     train_classifier,
 )
 
 __all__ = [
-    "PRESETS",
     "BarBank",
     "CellClasses",
     "CellKind",

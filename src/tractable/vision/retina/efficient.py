@@ -58,7 +58,7 @@ def efficient_channel(
 ) -> EfficientChannel:
     r"""Return the filter F of y = F (x + n_in) + n_out with the most information at a given power.
 
-    With S the spectrum, N and M the variances of the noises and a = |F|^2 of each mode,
+    With S the spectrum, N and M the variances of the noises and ``a = |F|^2`` of each mode,
 
     .. math::
         \max_a \left\langle \tfrac12 \log \frac{a (S + N) + M}{a N + M} \right\rangle

@@ -202,7 +202,7 @@ class RetinaVVS(nn.Module):
             glorot(weights_of(self, name), generator(derive(seed, "weights", name)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, shape (B, K), of images of shape (B, *in_shape)."""
+        """Return the logits, shape (B, K), of images of shape ``(B, *in_shape)``."""
         check_images("x", x, self.in_shape)
         x = add_noise(x, self.noise_in, self.training)
         for name in self.stages:

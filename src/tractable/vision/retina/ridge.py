@@ -54,7 +54,7 @@ def ridge(
     select: str = "loo",
     validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> RidgeFit:
-    r"""Minimize |y - x w - b|^2 + lambda |w|^2 for every lambda from one eigendecomposition.
+    r"""Minimize ``|y - x w - b|^2 + lambda |w|^2`` for every lambda from one eigendecomposition.
 
     Parameters
     ----------
