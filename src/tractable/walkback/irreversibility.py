@@ -412,8 +412,8 @@ class DetailedBalance:
     z : ndarray, shape (observables,)
         Mean of each antisymmetric observable over its standard error.
     names : tuple of str
-        ``heat`` is ``log p(s'|s) - log p(s|s')``; ``area i j`` is s_i s'_j - s_j s'_i; ``cubic i`` is
-        s_i^2 s'_i - s_i s'_i^2.
+        ``heat`` is ``log p(s'|s) - log p(s|s')``; ``area i j`` is s_i s'_j - s_j s'_i; ``cubic i``
+        is s_i^2 s'_i - s_i s'_i^2.
     rate, rate_se : float
         Entropy production, nats per step.
     stationary : bool
