@@ -138,7 +138,7 @@ def identifiers(markup: str) -> tuple[set[str], set[str]]:
 
 
 def markup(figure: Figure, prefix: str, caption: str) -> str:
-    return report._markup(figure, report._svg(figure), prefix, caption)
+    return report.markup(figure, prefix, caption)
 
 
 def test_two_figures_share_no_identifier() -> None:

@@ -329,7 +329,7 @@ def read_value(name: str, word: str, hint: Any) -> Any:
         inner = get_args(kind)[0]
         if not (word.startswith("(") and word.endswith(")")):
             raise ValueError(f"{name} takes tuples, as in {name}=(2,8),(2,8,32); got {word}")
-        return tuple(read_value(name, item, inner) for item in _words(word[1:-1]))
+        return tuple(read_value(name, item, inner) for item in _items(word[1:-1], inner))
     if kind in (int, float):
         try:
             return kind(word)
@@ -341,6 +341,22 @@ def read_value(name: str, word: str, hint: Any) -> Any:
         return ast.literal_eval(word)
     except (ValueError, SyntaxError):
         return word
+
+
+def _items(text: str, hint: Any) -> list[str]:
+    """Split the inside of a tuple; options of a choice may hold commas themselves."""
+    kind, _ = kind_of(hint)
+    words = _words(text)
+    if get_origin(kind) is not Literal:
+        return words
+    options = {str(option) for option in get_args(kind)}
+    found: list[str] = []
+    while words:
+        fits = [n for n in range(len(words), 0, -1) if ", ".join(words[:n]) in options]
+        n = fits[0] if fits else 1
+        found.append(", ".join(words[:n]))
+        words = words[n:]
+    return found
 
 
 def _is_number(word: str) -> bool:
