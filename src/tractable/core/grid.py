@@ -293,11 +293,12 @@ def _span(
 
 
 def _words(text: str) -> list[str]:
-    """Split at the commas that stand in no bracket."""
-    depth, words, start = 0, [], 0
+    """Split at the commas that stand in no bracket and between no double quotes."""
+    depth, words, start, quoted = 0, [], 0, False
     for i, letter in enumerate(text):
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
+        quoted ^= letter == '"'
+        depth += 0 if quoted else (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0 and not quoted:
             words.append(text[start:i])
             start = i + 1
     words.append(text[start:])
@@ -324,12 +325,12 @@ def read_value(name: str, word: str, hint: Any) -> Any:
             raise ValueError(f"{name} must be true or false, got {word!r}")
         return known[word.lower()]
     if kind is str:
-        return word
+        return word[1:-1] if len(word) > 1 and word[0] == word[-1] == '"' else word
     if origin is tuple:
         inner = get_args(kind)[0]
         if not (word.startswith("(") and word.endswith(")")):
             raise ValueError(f"{name} takes tuples, as in {name}=(2,8),(2,8,32); got {word}")
-        return tuple(read_value(name, item, inner) for item in _items(word[1:-1], inner))
+        return tuple(read_value(name, item, inner) for item in _words(word[1:-1]))
     if kind in (int, float):
         try:
             return kind(word)
@@ -341,22 +342,6 @@ def read_value(name: str, word: str, hint: Any) -> Any:
         return ast.literal_eval(word)
     except (ValueError, SyntaxError):
         return word
-
-
-def _items(text: str, hint: Any) -> list[str]:
-    """Split the inside of a tuple; options of a choice may hold commas themselves."""
-    kind, _ = kind_of(hint)
-    words = _words(text)
-    if get_origin(kind) is not Literal:
-        return words
-    options = {str(option) for option in get_args(kind)}
-    found: list[str] = []
-    while words:
-        fits = [n for n in range(len(words), 0, -1) if ", ".join(words[:n]) in options]
-        n = fits[0] if fits else 1
-        found.append(", ".join(words[:n]))
-        words = words[n:]
-    return found
 
 
 def _is_number(word: str) -> bool:

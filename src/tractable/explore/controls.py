@@ -162,5 +162,6 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"({','.join(map(_text, value))})"
+        quoted = (f'"{v}"' if isinstance(v, str) and set(v) & set(",()[]") else v for v in value)
+        return f"({','.join(map(_text, quoted))})"
     return str(value)
