@@ -1,0 +1,129 @@
+"""What can be said by hand: the three means, the states of the pool, the moments of a prior."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tractable.walkback import (
+    BernoulliPrior,
+    GaussianOperator,
+    GaussianPrior,
+    Schedule,
+    TransitionOperator,
+    fit,
+)
+
+
+class Told(nn.Module):
+    """F that puts out 0.3 times what it sees and keeps it."""
+
+    def forward(self, s: Tensor, features: Tensor | None = None) -> Tensor:
+        self.saw, self.told = s, features
+        return 0.3 * s
+
+
+def operator(net: nn.Module, **settings) -> GaussianOperator:
+    return GaussianOperator(net, (2,), time_conditioning="log_temperature", **settings)
+
+
+def test_the_preconditioned_mean_is_the_formula() -> None:
+    net = Told()
+    op = operator(net, skip="preconditioned", sigma=0.5, scale=1.5)
+    s = torch.tensor([[1.0, -2.0]])
+    v, c2 = 4.0 * 0.5**2, 1.5**2  # at T = 4 the noise has the variance 1
+    seen = s / math.sqrt(c2 + v)
+    expected = c2 / (c2 + v) * s + math.sqrt(v * c2 / (c2 + v)) * 0.3 * seen
+    torch.testing.assert_close(op.mean(s, 4.0), expected)
+    torch.testing.assert_close(net.saw, seen)
+    l = math.log(1.0)  # of the noise's standard deviation
+    features = [l, math.sin(l), math.cos(l), math.sin(2 * l), math.cos(2 * l)]
+    torch.testing.assert_close(net.told, torch.tensor([features]))
+
+
+def test_the_gaussian_mean_is_the_formula_for_each_component() -> None:
+    sigma, variances = torch.tensor([0.5, 0.2]), torch.tensor([4.0, 0.1])
+    op = operator(Told(), skip="gaussian", sigma=sigma, variances=variances)
+    s = torch.tensor([[1.0, -2.0]])
+    sd = 2.0 * sigma  # at T = 4; the second component's noise is wider than itself
+    seen = 0.3 * s / math.sqrt(1 + 1.0**2)  # scaled by the largest sigma
+    keep = torch.tensor([math.sqrt(1 - 1.0 / 4.0), 0.0])
+    expected = keep * s + torch.tensor([1.0, math.sqrt(0.1)]) * seen
+    torch.testing.assert_close(op.mean(s, 4.0), expected)
+    torch.testing.assert_close(op.std(s, 4.0), sd)
+
+
+def test_the_leak_scales_its_input_only_when_asked() -> None:
+    s = torch.tensor([[1.0, -2.0]])
+    for scaled, over in ((False, 1.0), (True, math.sqrt(1 + 4 * 0.5**2 / 1.5**2))):
+        op = operator(Told(), alpha=0.2, sigma=0.5, scale=1.5, input_scaling=scaled)
+        torch.testing.assert_close(op.mean(s, 4.0), 0.8 * s + 0.2 * 0.3 * s / over)
+
+
+class Counting(TransitionOperator):
+    """A step adds 1, so that a state says how many steps it has walked from data at 0."""
+
+    event_shape = (1,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def sample(self, s, temperature, *, step=None, generator=None):
+        return s + 1
+
+    def log_prob(self, s_next, s, temperature, *, step=None, reduce=True):
+        t = torch.as_tensor(temperature)
+        self.pairs.append((s_next[:, 0].clone(), s[:, 0].clone(), t.clone(), step))
+        return self.weight * s[:, 0] - self.weight.square()
+
+
+@pytest.mark.parametrize("update", ["pool", "accumulate", "online"])
+def test_every_pair_is_one_step_of_a_walk_at_its_own_temperature(update: str) -> None:
+    op, schedule = Counting(), Schedule.geometric(4, 2.0, num_cold=1)
+    fit(op, torch.zeros(20, 1), schedule=schedule, steps=6, batch_size=3, update=update,
+        ema=None, progress=False)  # fmt: skip
+    assert op.pairs
+    levels = set()
+    for colder, hotter, temperature, step in op.pairs:
+        walked = torch.as_tensor(step).float().expand(len(colder))
+        torch.testing.assert_close(colder, walked)  # slot t holds what has walked t steps
+        torch.testing.assert_close(hotter, walked + 1)
+        expected = schedule.temperatures.float()[walked.long()]
+        torch.testing.assert_close(temperature.float().expand(len(colder)), expected)
+        levels |= set(walked.int().tolist())
+    assert levels == set(range(5))
+
+
+def test_a_prior_has_the_moments_of_what_it_was_given() -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 3, generator=random, dtype=torch.float64) @ torch.tensor(
+        [[2.0, 0.0, 1.0], [0.0, 0.5, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64
+    ) + torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    covariance = torch.cov(x.T, correction=0)
+    for kind in ("diag", "full"):
+        prior = GaussianPrior.from_data(x, covariance=kind)
+        torch.testing.assert_close(prior.mean, x.mean(0))
+        torch.testing.assert_close(prior.variance, covariance.diagonal())
+        whole = covariance if kind == "full" else torch.diag(covariance.diagonal())
+        torch.testing.assert_close(prior.cov, whole)
+        law = torch.distributions.MultivariateNormal(x.mean(0), whole)
+        torch.testing.assert_close(prior.log_prob(x), law.log_prob(x), rtol=1e-7, atol=1e-7)
+        drawn = prior.sample(200_000, generator=random).double()
+        torch.testing.assert_close(torch.cov(drawn.T), whole, rtol=0.03, atol=0.03)
+
+
+def test_moments_are_mixed_with_the_decay() -> None:
+    a, b = torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [8.0]])
+    prior = GaussianPrior.from_data(a)
+    prior.update_(b, 0.75)
+    mean, second = 0.75 * 1 + 0.25 * 6, 0.75 * 2 + 0.25 * 40
+    assert float(prior.mean) == pytest.approx(mean)
+    assert float(prior.variance) == pytest.approx(second - mean**2)
+    bits = BernoulliPrior.from_data(torch.tensor([[0.0], [1.0]]))
+    bits.update_(torch.tensor([[1.0], [1.0]]), 0.75)
+    assert float(bits.probability) == pytest.approx(0.625)
