@@ -116,3 +116,19 @@ def test_dissimilarities_are_those_of_correlations() -> None:
 def test_bad_input_names_the_argument(call, message) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("dispersion", "gain"), [(0.3, 0.0), (0.0, 0.4), (0.3, 0.4)])
+def test_counts_with_dispersion_and_gains_of_trials_follow_the_formula(dispersion, gain) -> None:
+    random = np.random.default_rng(7)
+    n_images, n_repeats = 4000, 12
+    rates = np.exp(random.normal(1.0, 0.6, (n_images, 4)))
+    # A gain of mean 1 for each trial, then gamma-mixed Poisson counts: negative binomial.
+    shape = np.inf if gain == 0 else gain**-2
+    gains = 1.0 if gain == 0 else random.gamma(shape, 1 / shape, (n_images, n_repeats, 1))
+    mean = rates[:, None] * gains * np.ones((1, n_repeats, 1))
+    if dispersion:
+        mean = random.gamma(1 / dispersion, dispersion * mean)
+    found = reliability(random.poisson(mean), n_halvings=20)
+    theory = poisson_reliability(rates, n_repeats, dispersion=dispersion, gain_sd=gain)
+    np.testing.assert_allclose(found, theory, atol=0.015)
