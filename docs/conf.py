@@ -79,3 +79,17 @@ html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
+
+
+# --- the navigation: pages, not each of the six hundred names of the reference -----------------
+
+
+def shallow_navigation(app, pagename, templatename, context, doctree):
+    """Stop the sidebar's tree at pages: the theme parses it anew for every page."""
+    whole = context.get("toctree")
+    if whole is not None:
+        context["toctree"] = lambda **options: whole(**{**options, "maxdepth": 2})
+
+
+def setup(app):
+    app.connect("html-page-context", shallow_navigation, priority=100)  # before the theme's own
