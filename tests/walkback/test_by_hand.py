@@ -127,3 +127,10 @@ def test_moments_are_mixed_with_the_decay() -> None:
     bits = BernoulliPrior.from_data(torch.tensor([[0.0], [1.0]]))
     bits.update_(torch.tensor([[1.0], [1.0]]), 0.75)
     assert float(bits.probability) == pytest.approx(0.625)
+
+
+def test_moments_of_what_is_not_finite_and_unknown_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="s must be finite"):
+        GaussianPrior.from_data(torch.full((3, 2), float("nan")))
+    with pytest.raises(ValueError, match=r"sigma \(a number, or a word\) must be one of 'scalar'"):
+        operator(Told(), sigma="fixed")

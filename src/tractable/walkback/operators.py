@@ -218,7 +218,8 @@ class GaussianOperator(TransitionOperator):
     def _prepare_sigma(self, sigma: float | Tensor | str, start: float) -> None:
         """Keep a fixed sigma as a buffer, a learned number as a parameter."""
         self.sigma_kind = sigma if isinstance(sigma, str) else "fixed"
-        check_choice("sigma", self.sigma_kind, ("fixed", "scalar", "learned"))
+        if isinstance(sigma, str):
+            check_choice("sigma (a number, or a word)", sigma, ("scalar", "learned"))
         if self.sigma_kind == "fixed":
             given = torch.as_tensor(sigma, dtype=torch.get_default_dtype())
             if given.ndim and tuple(given.shape) != self.event_shape:

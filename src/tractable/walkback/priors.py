@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_finite, check_range
 from tractable.walkback.operators import LOG_2PI, TransitionOperator
 from tractable.walkback.schedule import Schedule
 
@@ -75,6 +75,7 @@ class GaussianPrior(nn.Module):
         The variance comes from the mixed second moment, so that small batches do not shrink it.
         """
         check_range("decay", decay, 0, 1)
+        check_finite("s", s)
         rows = s.detach().double().flatten(1).to(self.mean.device)
         second = rows.square().mean(0) if self.covariance == "diag" else rows.T @ rows / len(rows)
         self.mean.mul_(decay).add_(rows.mean(0), alpha=1 - decay)
@@ -163,6 +164,7 @@ class BernoulliPrior(nn.Module):
     def update_(self, s: Tensor, decay: float = 0.99) -> None:
         """Mix the means of s in."""
         check_range("decay", decay, 0, 1)
+        check_finite("s", s)
         mean = s.detach().double().flatten(1).mean(0).to(self.probability.device)
         self.probability.mul_(decay).add_(mean, alpha=1 - decay)
 
