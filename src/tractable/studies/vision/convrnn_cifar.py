@@ -229,6 +229,14 @@ class ConvrnnCifar(Study):
             )
         if not self.signatures:
             return
+        clean = measured.accuracy.sel(condition="clean")
+        yield Check(
+            "clean images: least accuracy of all networks and seeds, over chance",
+            float(clean.min() / theory.chance),
+            2.0,
+            kind="at_least",
+            source="what names one class, or is tested on one, is at chance or at nothing",
+        )
         mean = measured.accuracy.mean("seed")
         for condition in CONDITIONS[1:]:
             gain = float((mean.sel(condition=condition) - mean.sel(condition="clean")).max())
