@@ -88,7 +88,7 @@ def shallow_navigation(app, pagename, templatename, context, doctree):
     """Stop the sidebar's tree at pages: the theme parses it anew for every page."""
     whole = context.get("toctree")
     if whole is not None:
-        context["toctree"] = lambda **options: whole(**{**options, "maxdepth": 2})
+        context["toctree"] = lambda **options: whole(**{**options, "maxdepth": 2, "collapse": True})
 
 
 def setup(app):
