@@ -61,11 +61,16 @@ def reach_of(net: str, n_steps: int) -> int:
     Every convolution of size 3 adds one: 1 + N_BLOCKS in the feedforward net. A vanilla cell, and
     every other one whose input goes through its filters, adds one in each step; the seed reaches
     the output of the reciprocal-gated cell past its filters in the first step, its state c through
-    them, and from the second step on its output through the gates.
+    them, and from the second step on its output through the gates. It is a bound: weights of 0 and
+    closed gates let less through.
     """
     if net == "feedforward":
         return 1 + N_BLOCKS
-    return 2 if net == "rgc" and n_steps == 1 else n_steps + 1 + (net == "gru") * n_steps
+    if (
+        net == "gru"
+    ):  # its candidate reads a state that was reset by filters: two in each later step
+        return 2 * n_steps
+    return 1 if net == "rgc" and n_steps == 1 else n_steps + 1
 
 
 def trace_spec(net: str, width: int) -> ConvRNNSpec:

@@ -182,8 +182,11 @@ class ConvrnnTrace(Study):
         wrong = float(abs(measured.parameters - theory.parameters).max())
         yield Check("parameters off the formula", wrong, 0, source=FORMULA)
         local = [net for net in self.nets if net != "vanilla+norm"]  # a norm sees the whole image
-        wrong = float(abs(measured.reach - theory.reach).sel(net=local).max())
-        yield Check("reach of the seed, pixels off the count", wrong, 0, source=REACH)
+        # The count is a bound: what a trained memory lets through may be below the precision.
+        beyond = float((measured.reach - theory.reach).sel(net=local).max())
+        yield Check(
+            "reach of the seed, pixels beyond the count", beyond, 0, kind="at_most", source=REACH
+        )
         if not self.signatures:
             return
         gated = measured.sel(net="rgc")
