@@ -183,9 +183,9 @@ class ConvrnnTrace(Study):
         yield Check("parameters off the formula", wrong, 0, source=FORMULA)
         local = [net for net in self.nets if net != "vanilla+norm"]  # a norm sees the whole image
         # The count is a bound: what a trained memory lets through may be below the precision.
-        beyond = float((measured.reach - theory.reach).sel(net=local).max())
+        past = float((measured.reach - theory.reach).sel(net=local).max())
         yield Check(
-            "reach of the seed, pixels beyond the count", beyond, 0, kind="at_most", source=REACH
+            "reach of the seed, pixels beyond the count", past, 0, kind="at_most", source=REACH
         )
         if not self.signatures:
             return
