@@ -1,8 +1,9 @@
 """Run every study's default preset and write ``docs/results/claims.md``: every claim, held or not.
 
 ``make studies`` does it for all of them; a run that is finished is not repeated, so that a second
-call goes on where the first was stopped, and ``--seeds 3`` adds seeds to what is there. A study
-that does not end is listed with what it said last. Nothing is left out because it fails.
+call goes on where the first was stopped, and ``--seeds 3`` adds seeds to what is there. Where
+studies are named, only their part of the page is written anew; every part says when it ran. A
+study that does not end is listed with what it said last. Nothing is left out because it fails.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -35,6 +37,7 @@ class Outcome:
     checks: tuple[Check, ...] = ()
     seconds: float = 0.0
     failure: str = ""
+    day: str = ""
 
 
 def main() -> int:
@@ -55,8 +58,10 @@ def main() -> int:
             held = f"{sum(c.holds for c in outcome.checks)} of {len(outcome.checks)} hold"
             said = outcome.failure or held
             print(f"{number}/{len(names)} {name} seed {seed}: {said}", flush=True)
-    text = page({name: find(name).paper for name in names}, outcomes)
-    PAGE.write_text(text, encoding="utf-8")
+    written = PAGE.read_text(encoding="utf-8") if options.names and PAGE.exists() else ""
+    kept = {name: part for name, part in parts(written).items() if name in index()}
+    papers = {name: find(name).paper for name in sorted({*names, *kept})}
+    PAGE.write_text(page(papers, outcomes, kept), encoding="utf-8")
     print(PAGE)
     return 0 if all(o.checks and all(c.holds for c in o.checks) for o in outcomes) else 1
 
@@ -84,14 +89,33 @@ def run(name: str, seed: int, out: Path, limit: float, show: bool = False) -> Ou
         return Outcome(name, seed, failure=said)
     checks = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
     record = json.loads((folder / "params.json").read_text(encoding="utf-8"))
-    return Outcome(name, seed, tuple(Check(**c) for c in checks), record.get("seconds", 0.0))
+    day = time.strftime("%Y-%m-%d", time.gmtime((folder / "checks.json").stat().st_mtime))
+    seconds = record.get("seconds", 0.0)
+    return Outcome(name, seed, tuple(Check(**c) for c in checks), seconds, day=day)
 
 
-def page(papers: dict[str, Paper | None], outcomes: Sequence[Outcome]) -> str:
-    """Return the page: paper by paper, study by study, claim by claim."""
-    held = sum(c.holds for o in outcomes for c in o.checks)
-    total = sum(len(o.checks) for o in outcomes)
-    failed = [o for o in outcomes if o.failure]
+def parts(text: str) -> dict[str, str]:
+    """Return the part of a page that belongs to each study, by its name."""
+    found = re.findall(r"^### `(.+?)`\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {name: f"### `{name}`\n{body}".rstrip() for name, body in found}
+
+
+def page(
+    papers: dict[str, Paper | None], outcomes: Sequence[Outcome], kept: dict[str, str] | None = None
+) -> str:
+    """Return the page: paper by paper, study by study, claim by claim.
+
+    ``kept`` holds the parts of an earlier page, for the studies that have no outcome here.
+    """
+    ran = {o.study for o in outcomes}
+    written = {
+        name: "\n".join(study_lines(name, [o for o in outcomes if o.study == name]))
+        if name in ran
+        else (kept or {})[name]
+        for name in papers
+    }
+    counts = [tally(part) for part in written.values()]
+    held, total, runs = (sum(column) for column in zip(*counts, strict=True))
     lines = [
         "# All claims",
         "",
@@ -102,14 +126,27 @@ def page(papers: dict[str, Paper | None], outcomes: Sequence[Outcome]) -> str:
         "",
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, torch {version('torch')}, tractable {version('tractable')}. "
-        f"**{held} of {total} checks hold** in {len(outcomes) - len(failed)} runs of "
-        f"{len({o.study for o in outcomes})} studies.",
+        f"**{held} of {total} checks hold** in {runs} runs of {len(papers)} studies.",
     ]
     for paper in dict.fromkeys(papers.values()):
         lines += ["", f"## {paper or 'Without a paper'}"]
         for name in [name for name, of in papers.items() if of == paper]:
-            lines += ["", *study_lines(name, [o for o in outcomes if o.study == name])]
+            lines += ["", written[name].rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def tally(part: str) -> tuple[int, int, int]:
+    """Return how many checks of a study's part hold, how many there are, and how many runs."""
+    held = total = 0
+    for line in part.splitlines():
+        cells = re.split(r"(?<!\\)\|", line)
+        if len(cells) != 8 or cells[5].strip() in ("holds", "---"):
+            continue
+        verdict = cells[5].strip().strip("*")
+        n, m = verdict.split(" of ") if " of " in verdict else (verdict == "yes", 1)
+        held, total = held + int(n), total + int(m)
+    seeds = re.search(r"^`tractable run .*?`, seed ([\d, ]+);", part, re.MULTILINE)
+    return held, total, len(seeds[1].split(",")) if seeds else 0
 
 
 def study_lines(name: str, outcomes: Sequence[Outcome]) -> Iterable[str]:
@@ -125,7 +162,8 @@ def study_lines(name: str, outcomes: Sequence[Outcome]) -> Iterable[str]:
         return
     seeds = ", ".join(str(o.seed) for o in ended)
     minutes = sum(o.seconds for o in ended) / 60 / len(ended)
-    yield f"`tractable run {name}`, seed {seeds}; {minutes:.1f} min a run."
+    day = "".join(f" {day}." for day in sorted({o.day for o in ended if o.day})[-1:])
+    yield f"`tractable run {name}`, seed {seeds}; {minutes:.1f} min a run.{day}"
     yield ""
     yield "| claim | expected | measured | tolerance | holds | source |"
     yield "|---|---|---|---|---|---|"

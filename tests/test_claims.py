@@ -44,6 +44,20 @@ def test_a_run_without_a_result_is_listed_with_what_it_said() -> None:
     assert "**0 of 0 checks hold** in 0 runs" in text
 
 
+def test_a_page_goes_on_with_what_it_holds() -> None:
+    other = [claims.Outcome("other", 0, outcome(0, 0.05).checks)]
+    whole = claims.page({"other": PAPER, "toy": None}, [*other, outcome(0, 0.02), outcome(1, 0.05)])
+    kept = claims.parts(whole)
+    assert set(kept) == {"other", "toy"}
+    assert "**4 of 6 checks hold** in 3 runs of 2 studies" in whole
+    again = claims.page({"other": PAPER, "toy": None}, other, kept)
+    assert again == whole
+    better = [claims.Outcome("other", 0, outcome(0, 0.02).checks)]
+    text = claims.page({"other": PAPER, "toy": None}, better, kept)
+    assert "**5 of 6 checks hold** in 3 runs of 2 studies" in text
+    assert claims.parts(text)["toy"] == kept["toy"]
+
+
 def test_a_study_is_run_once_and_read_again(tmp_path: Path, monkeypatch) -> None:
     # The default preset of this study takes a second.
     found = claims.run("spectra-qstar", 0, tmp_path, 0.01)
