@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ConvergenceWarning",
     "TractableWarning",
+    "as_floats",
     "check_choice",
+    "check_count",
     "check_finite",
     "check_range",
     "check_shape",
@@ -56,12 +59,16 @@ def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
     Traceback (most recent call last):
     ValueError: x must be finite, got 1 of 2 entries NaN or infinite (first at index (1,))
     """
+    if value is None or isinstance(value, str | bytes):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if isinstance(value, float | int):
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
         return
     import numpy as np  # not at the top: the command line starts without it
 
+    if not hasattr(value, "isfinite"):
+        value = as_floats(name, value)
     finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite().cpu().numpy()
     if not finite.all():
         bad = np.argwhere(~np.atleast_1d(finite))
@@ -70,6 +77,51 @@ def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
             f"{name} must be finite, got {len(bad)} of {finite.size} entries NaN or infinite "
             f"(first at index {first})"
         )
+
+
+def as_floats(name: str, value: Any) -> np.ndarray:
+    """Return numbers as a float64 array of any shape; refuse what holds anything else.
+
+    Examples
+    --------
+    >>> as_floats("noise", [1, 2.5])
+    array([1. , 2.5])
+    >>> as_floats("noise", "much")
+    Traceback (most recent call last):
+    TypeError: noise must hold real numbers, got 'much'
+    """
+    import numpy as np
+
+    try:
+        found = np.asarray(value)
+        # Text that looks like numbers is text all the same.
+        if found.dtype.kind in "biuf":
+            return np.asarray(found, dtype=float)
+        if found.dtype.kind == "O":
+            return found.astype(float)
+    except (TypeError, ValueError):
+        found = np.asarray(None)
+    came = repr(value)
+    came = came if len(came) < 60 else f"an array of {found.dtype}"
+    raise TypeError(f"{name} must hold real numbers, got {came}")
+
+
+def check_count(name: str, value: Any, low: int = 1) -> None:
+    """Refuse what is no whole number >= ``low``.
+
+    Examples
+    --------
+    >>> check_count("n_in", 2.5)
+    Traceback (most recent call last):
+    ValueError: n_in must be a whole number >= 1, got 2.5
+    """
+    try:
+        count = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    check_range(name, count, low)
 
 
 def check_range(

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erf, expit, ndtr
 
-from tractable.core.checks import check_choice, check_finite, nearest_names
+from tractable.core.checks import (
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+    nearest_names,
+)
 from tractable.core.gaussian import expectation, truncated_moments
 from tractable.core.kinks import derivative_of, find_kinks
 
@@ -230,6 +236,8 @@ class Nonlinearity:
 
     def mu(self, k: int, q: float) -> float:
         """Return mu_k = E[phi'(h)^(2k)]: closed form when phi is piecewise linear."""
+        check_count("k", k, 0)
+        check_range("q", q, 0.0)
         if self.slopes is not None and q > 0:
             values, probabilities = self.derivative_law(q)
             return float(probabilities @ values**k)
@@ -259,6 +267,7 @@ class Nonlinearity:
         """
         if self.slopes is None:
             raise ValueError(f"{self.name} is not piecewise linear: d = phi'^2 has a density")
+        check_range("q", q, 0.0, open_low=True)
         probability = truncated_moments(*self._bounds(q))[0]
         values, place = np.unique(np.array(self.slopes) ** 2, return_inverse=True)
         return values, np.bincount(place, weights=probability, minlength=values.size)
@@ -299,14 +308,18 @@ def as_nonlinearity(phi: Nonlinearity | str | Callable[..., Any]) -> Nonlinearit
     >>> as_nonlinearity("shifted_relu(0.5)")
     Nonlinearity('shifted_relu(0.5)', kinks=(-0.5,))
     """
+    if isinstance(phi, str):
+        _parse(phi, {}, "phi")
     return phi if isinstance(phi, Nonlinearity) else Nonlinearity(phi)
 
 
-def _parse(text: str, params: dict[str, float]) -> tuple[str, dict[str, float]]:
+def _parse(
+    text: str, params: dict[str, float], argument: str = "function"
+) -> tuple[str, dict[str, float]]:
     """Return name and all parameters of ``name``, ``name(1, 2)`` or ``name(a=1)``."""
     match = re.fullmatch(r"\s*([\w\s-]+?)\s*(?:\((.*)\))?\s*", text)
     name = (match[1] if match else text).lower().replace("-", "_").replace(" ", "_")
-    check_choice("nonlinearity", name, NONLINEARITIES)
+    check_choice(argument, name, NONLINEARITIES)
     defaults = dict(NONLINEARITIES[name].params or {})
     given: dict[str, float] = {}
     for i, part in enumerate(

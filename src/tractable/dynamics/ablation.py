@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import check_count, check_finite, check_range, check_shape
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.expansion import nearest_point
 from tractable.dynamics.modes import Modes, decompose
@@ -80,7 +80,7 @@ def ablate_modes(
     n = points.state.shape[1]
     check_shape("state", state.shape, ("S", n))
     check_finite("state", state)
-    chosen = which if isinstance(which, int) else list(which)
+    chosen = _modes(which)
     where = state.detach().to("cpu", torch.float64)
     centers = points.state.detach().to("cpu", torch.float64)
     if point is None:
@@ -231,7 +231,7 @@ def ablate(
     >>> result.logit.item(), result.ablated.item(), result.control_change
     (5.0, 0.0, 0.0)
     """
-    check_range("n_controls", n_controls, 0)
+    check_count("n_controls", n_controls, 0)
     if trajectory.inputs is None or trajectory.initial is None:
         raise ValueError("trajectory must hold its inputs and initial states")
     net = as_cell(cell).to(dtype=torch.float64, device=points.state.device)
@@ -246,7 +246,7 @@ def ablate(
         points, modes, point = points[point], None if modes is None else modes[point], 0
     if modes is None:
         modes = decompose(net.recurrent_jacobian(points.state.to(weight), points.x_star.to(weight)))
-    removed = list(range(which)) if isinstance(which, int) else list(which)
+    removed = _modes(which)
     modes.pairs(removed)  # refuses numbers out of range
     positive = None
     if labels is not None:
@@ -275,12 +275,21 @@ def ablate(
     return Ablation(run(None), run(removed), np.reshape(controls, shape), positive)
 
 
+def _modes(which: int | Sequence[int]) -> list[int]:
+    """Return the numbers of the modes; a single number k stands for the first k."""
+    for mode in [which] if isinstance(which, int) else which:
+        check_count("which", mode, 0)
+    return list(range(which)) if isinstance(which, int) else list(which)
+
+
 def _steps(at_step: int | Sequence[int] | Tensor, mask: Tensor) -> Tensor:
     """Which states are ablated, (B, T)."""
     if isinstance(at_step, Tensor) and at_step.dtype == torch.bool:
         check_shape("at_step", at_step.shape, mask.shape)
         return at_step.to(mask.device)
     chosen = torch.zeros_like(mask)
+    if isinstance(at_step, str | float):
+        raise TypeError(f"at_step must hold whole numbers, or be a mask, got {at_step!r}")
     for step in [at_step] if isinstance(at_step, int) else at_step:
         check_range("at_step", int(step), 0, mask.shape[1] - 1)
         chosen[:, int(step)] = True

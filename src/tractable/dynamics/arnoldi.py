@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import ConvergenceWarning, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    ConvergenceWarning,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+)
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.modes import Modes, modes_of
 
@@ -76,6 +82,7 @@ def slowest_modes(
     state = torch.as_tensor(states).detach().to(dtype=torch.float64, device=net.device)
     check_shape("states", state.shape, ("P", net.n_state))
     check_finite("states", state)
+    check_count("k", k)
     check_range("k", k, 1, net.n_state - 3)
     x = state.new_zeros(net.n_input) if x_star is None else torch.as_tensor(x_star).to(state)
     check_finite("x_star", x)

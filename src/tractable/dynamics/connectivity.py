@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.core.progress import track
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.results import from_dataset, to_dataset
@@ -154,7 +154,7 @@ def connectivity(
     ([-0.958, 0.0, 0.958], [(1, 0), (1, 2)])
     """
     check_range("eps", eps, 0.0, open_low=True)
-    check_range("n_steps", n_steps, 1)
+    check_count("n_steps", n_steps)
     net = as_cell(cell).to(dtype=torch.float64, device=points.state.device)
     n_points, n = points.state.shape
     if n != net.n_state:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import check_count, check_finite, check_shape
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.readout import linear_readout
 from tractable.dynamics.results import from_dataset, to_dataset
@@ -152,7 +152,7 @@ def context_effects(
     >>> found.lasts.tolist()
     [1]
     """
-    check_range("n_steps", n_steps, 1)
+    check_count("n_steps", n_steps)
     net = as_cell(cell).to(dtype=torch.float64)
 
     def plain(value: Tensor | np.ndarray) -> Tensor:

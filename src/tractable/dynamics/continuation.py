@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import check_count, check_finite, check_range, check_shape
 from tractable.core.progress import track
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.results import from_dataset, to_dataset
@@ -220,7 +220,7 @@ def continue_points(
     (['fold', 'fold'], [0.53284, -0.53284])
     """
     check_range("step", step, 0.0, open_low=True)
-    check_range("max_steps", max_steps, 1)
+    check_count("max_steps", max_steps)
     net = as_cell(cell).to(dtype=torch.float64)
     given = points if isinstance(points, torch.Tensor | np.ndarray) else points.state
     states = torch.as_tensor(given).detach().to(device=net.device, dtype=torch.float64)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 from tractable.dynamics.embedding import nearest_neighbors
 
 __all__ = ["local_dimension", "n_pc", "participation_ratio", "pca"]
@@ -53,7 +53,8 @@ def participation_ratio(variances: Tensor | np.ndarray) -> float:
     >>> participation_ratio(np.array([1.0, 1.0, 0.0]))
     2.0
     """
-    v = np.asarray(variances, dtype=float)
+    v = as_floats("variances", variances)
+    check_finite("variances", v)
     total = v.sum()
     return float((v / total).sum() ** 2 / ((v / total) ** 2).sum()) if total > 0 else math.nan
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range, check_shape
+from tractable.core.checks import check_count, check_range, check_shape
 from tractable.dynamics.cells import Cell, as_cell
 from tractable.dynamics.dimension import pca
 from tractable.dynamics.effects import input_effects
@@ -274,7 +274,7 @@ def line_attractor_report(
     net = as_cell(cell).to(dtype=torch.float64, device=points.state.device)
     check_shape("points.state", points.state.shape, ("P", net.n_state))
     check_shape("trajectory.states", trajectory.states.shape, ("B", "T", net.n_state))
-    check_range("n_relax", n_relax, 1)
+    check_count("n_relax", n_relax)
     if (inputs is None) != (valence is None):
         raise ValueError("inputs and valence must be given together, got one of them")
     lengths = trajectory.mask.sum(1)

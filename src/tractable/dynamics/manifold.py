@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import TractableWarning, check_choice, check_range
+from tractable.core.checks import TractableWarning, check_choice, check_count
 from tractable.dynamics.dimension import local_dimension, n_pc, participation_ratio, pca
 from tractable.dynamics.embedding import (
     locally_linear_embedding,
@@ -185,7 +185,7 @@ def manifold(
     ([0.7071, 0.7071], 1.0, 8.485)
     """
     check_choice("coordinate", coordinate, COORDINATES)
-    check_range("n_neighbors", n_neighbors, 2)
+    check_count("n_neighbors", n_neighbors, 2)
     if coordinate == "readout" and readout is None:
         raise ValueError("readout must be given for coordinate='readout', got None")
     if points.cell is None:

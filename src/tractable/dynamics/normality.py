@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_finite
 from tractable.dynamics.eigenbasis import as_batch
 
 __all__ = ["henrici", "transient_gain"]
@@ -38,6 +38,7 @@ def henrici(J: Tensor, eigvals: Tensor) -> Tensor:
     >>> henrici(J, torch.linalg.eigvals(J)).tolist()
     [0.6]
     """
+    check_finite("J", J)
     total = J.to("cpu", torch.float64).square().sum((1, 2))
     excess = (total - eigvals.abs().square().sum(1)).clamp(min=0)
     return torch.where(total > 0, (excess / total.clamp(min=1e-300)).sqrt(), 0.0)
@@ -78,7 +79,7 @@ def transient_gain(J: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
     >>> gain.item(), step.item()
     (2.1269, 4)
     """
-    check_range("n_steps", n_steps, 1)
+    check_count("n_steps", n_steps)
     J = as_batch(J)
     power = J
     gain = J.new_zeros(len(J))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count
 
 __all__ = ["NullOverlap", "chance", "cosine", "null_overlap", "plane_overlap"]
 
@@ -60,8 +60,8 @@ def null_overlap(
     """
     from scipy.stats import beta
 
-    check_range("n_state", n_state, 1)
-    check_range("n_plane", n_plane, 1)
+    check_count("n_state", n_state)
+    check_count("n_plane", n_plane)
     if n_plane >= n_state:
         return NullOverlap(1.0, tuple(levels), (1.0,) * len(levels))
     log_mean = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from tractable.core.checks import check_choice, check_range, check_shape
+from tractable.core.checks import check_choice, check_count, check_range, check_shape
 from tractable.dynamics.cells import Cell, as_cell
 from tractable.dynamics.cells.gated_maps import UGRNNMap
 from tractable.dynamics.cells.rate_maps import NONLINEARITIES, RateMap
@@ -62,8 +62,8 @@ class UGRNNCell(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int, *, gate_bias: float = 1.0) -> None:
         super().__init__()
-        check_range("input_size", input_size, 1)
-        check_range("hidden_size", hidden_size, 1)
+        check_count("input_size", input_size)
+        check_count("hidden_size", hidden_size)
         self.input_size, self.hidden_size, self.gate_bias = input_size, hidden_size, gate_bias
         self.weight_ih = _uniform(2 * hidden_size, input_size, n_hidden=hidden_size)
         self.weight_hh = _uniform(2 * hidden_size, hidden_size, n_hidden=hidden_size)
@@ -190,8 +190,8 @@ class RateNetwork(nn.Module):
         batch_first: bool = False,
     ) -> None:
         super().__init__()
-        check_range("input_size", input_size, 1)
-        check_range("hidden_size", hidden_size, 1)
+        check_count("input_size", input_size)
+        check_count("hidden_size", hidden_size)
         check_range("tau", tau, 0.0, open_low=True)
         check_range("dt", dt, 0.0, tau, open_low=True)
         check_choice("nonlinearity", nonlinearity, NONLINEARITIES)
@@ -293,8 +293,10 @@ class SequenceClassifier(nn.Module):
     ) -> None:
         super().__init__()
         check_range("embedding_scale", embedding_scale, 0.0, open_low=True)
-        check_range("n_tokens", n_tokens, 2)
-        check_range("n_classes", n_classes, 1)
+        check_count("n_tokens", n_tokens, 2)
+        check_count("n_embedding", n_embedding)
+        check_count("n_hidden", n_hidden)
+        check_count("n_classes", n_classes)
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
         check_range("word_dropout", word_dropout, 0.0, 1.0, open_high=True)
         check_choice("architecture", architecture, ("gru", "lstm", "ugrnn", "vanilla"))

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.core.seeds import derive
 from tractable.dynamics.text import PAD, Documents, Vocabulary
 
@@ -89,7 +89,7 @@ class SyntheticReviews:
         low, high = self._length_range
         check_range("length", low, 1)
         check_range("the largest length", high, low)
-        check_range("n_classes", self.n_classes, 2)
+        check_count("n_classes", self.n_classes, 2)
         check_range("modifier_rate", self.modifier_rate, 0, 0.5, open_high=True)
         if len(self.n_valenced) != 4 or min(self.n_valenced) < 0:
             raise ValueError(f"n_valenced must be four counts >= 0, got {self.n_valenced}")
@@ -168,7 +168,7 @@ class SyntheticReviews:
         Documents
             With ``contributions`` and ``ties``.
         """
-        check_range("n", n, 1)
+        check_count("n", n)
         random = np.random.default_rng(seed)
         low, high = self._length_range
         lengths = random.integers(low, high + 1, size=n)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 
 __all__ = ["linear_cka", "svcca"]
 
@@ -106,7 +106,7 @@ def _centered(one: Tensor | np.ndarray, other: Tensor | np.ndarray) -> list[np.n
     parts = []
     for name, value in (("one", one), ("other", other)):
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
-        array = np.asarray(array, dtype=np.float64)
+        array = as_floats(name, array)
         if array.ndim != 2 or len(array) < 2:
             raise ValueError(
                 f"{name} must have shape (S, N) with two states or more, got {array.shape}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import check_count, check_finite, check_range, check_shape
 from tractable.core.progress import track
 from tractable.dynamics.cells import as_cell
 
@@ -44,7 +44,9 @@ class Trajectory:
     def __post_init__(self) -> None:
         check_shape("states", self.states.shape, ("B", "T", "N"))
         batch, steps, width = self.states.shape
-        check_shape("mask", self.mask.shape, (batch, steps))
+        if self.mask.shape != (batch, steps):
+            got = tuple(self.mask.shape)
+            raise ValueError(f"mask must have shape {(batch, steps)} as states has, got {got}")
         if self.mask.dtype != torch.bool:
             raise TypeError(f"mask must be bool, got {self.mask.dtype}")
         if self.inputs is not None:
@@ -255,7 +257,7 @@ def sample_starts(
     >>> sample_starts(trajectory, 4, generator=draw, stratify=lambda h: h[:, 0]).shape
     torch.Size([4, 1])
     """
-    check_range("n", n, 1)
+    check_count("n", n)
     check_range("noise", noise, 0.0)
     check_finite("noise", float(noise))
     states = trajectory.valid

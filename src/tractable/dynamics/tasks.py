@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.core.seeds import generator
 from tractable.dynamics.cells import Cell, as_cell
 
@@ -133,7 +133,7 @@ def block_memory(
     for size, gain in zip(sizes, gains, strict=True):
         check_range("sizes", size, 1)
         check_range("gains", gain, 1.0, open_low=True)
-    check_range("n_starts", n_starts, 1)
+    check_count("n_starts", n_starts)
     random = generator(seed)
     n, bits = sum(sizes), len(sizes)
     pattern, W = torch.zeros(bits, n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
@@ -174,7 +174,7 @@ def cube_counts(n_bits: int) -> list[int]:
     >>> cube_counts(3)
     [8, 12, 6, 1]
     """
-    check_range("n_bits", n_bits, 1)
+    check_count("n_bits", n_bits)
     return [math.comb(n_bits, k) * 2 ** (n_bits - k) for k in range(n_bits + 1)]
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.core.seeds import derive
 
 __all__ = [
@@ -112,7 +112,7 @@ class Vocabulary:
         ValueError
             No word is left.
         """
-        check_range("min_count", min_count, 1)
+        check_count("min_count", min_count)
         check_range("max_size", max_size if max_size is not None else 3, 3)
         counts = Counter(word for text in texts for word in tokenizer(text))
         kept = sorted((-n, word) for word, n in counts.items() if n >= min_count)
@@ -151,7 +151,7 @@ class Vocabulary:
             At least 1.
         """
         if max_length is not None:
-            check_range("max_length", max_length, 1)
+            check_count("max_length", max_length)
         index = self.index
         rows = [
             [index.get(word, UNKNOWN) for word in self.tokenizer(text)[:max_length]] or [UNKNOWN]

@@ -7,31 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.linear.arrays import LARGEST
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["check_count", "check_device", "check_dynamics", "check_size", "random_numbers"]
-
-
-def check_count(name: str, value: Any, low: int = 1) -> None:
-    """Refuse what is no whole number >= ``low``.
-
-    Examples
-    --------
-    >>> check_count("n_in", 2.5)
-    Traceback (most recent call last):
-    ValueError: n_in must be a whole number >= 1, got 2.5
-    """
-    try:
-        count = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        count = None
-    if count is None:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    check_range(name, count, low)
 
 
 def check_size(name: str, value: float) -> None:

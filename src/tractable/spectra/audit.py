@@ -20,7 +20,7 @@ from tractable.spectra.chain import Chain, trace
 from tractable.spectra.measure import _inputs, jacobian_spectrum
 from tractable.spectra.measured_spectrum import MeasuredSpectrum
 from tractable.spectra.predict import Prediction, predict
-from tractable.spectra.sample_map import first_nonfinite, first_tensor, measurable
+from tractable.spectra.sample_map import first_nonfinite, first_tensor, goes_through, measurable
 from tractable.train.records import mode
 
 if TYPE_CHECKING:
@@ -247,9 +247,9 @@ def audit(
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
     check_range("n_samples", n_samples, 1)
     if target is not None:
-        check_finite("target", float(target))
+        check_finite("target", target)
         check_range("target", target, 0, open_low=True)
-    inputs = _inputs(batch)
+    inputs = _inputs(batch, "batch")
     model, inputs, _ = measurable(model, inputs)
     settings = {"method": method, "probes": probes, "steps": steps, "memory": memory}
     few = tuple(x[:n_samples] for x in inputs)
@@ -277,7 +277,7 @@ def _predictable(chain: Chain) -> bool:
 
 
 def _refuse_nonfinite(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), goes_through("batch", inputs):
         output = first_tensor(model(*(x.clone() for x in inputs)))
     if output.is_floating_point() and not bool(output.isfinite().all()):
         where = first_nonfinite(model, inputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite
+from tractable.core.checks import as_floats, check_finite
 from tractable.spectra.law import SpectralLaw
 
 __all__ = ["Comparison", "compare"]
@@ -54,7 +54,7 @@ def compare(theory: SpectralLaw, eigenvalues: ArrayLike, *, aligned: bool = Fals
     >>> compare(law, sampled.eigenvalues(2)).ks < 0.05
     True
     """
-    lam = np.sort(np.asarray(eigenvalues, dtype=float).ravel())
+    lam = np.sort(as_floats("eigenvalues", eigenvalues).ravel())
     check_finite("eigenvalues", lam)
     if not lam.size or lam[0] < -1e-9 * max(lam[-1], 1e-300):
         raise ValueError("eigenvalues must be non-negative and not empty")

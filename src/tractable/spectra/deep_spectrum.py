@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import TractableWarning, check_choice, check_finite, check_range
+from tractable.core.checks import (
+    TractableWarning,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+)
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.spectra.derivative_law import DerivativeLaw, empirical_law, law_of
 from tractable.spectra.law import Equation, SpectralLaw
@@ -55,13 +61,15 @@ class Layer:
 
     def __post_init__(self) -> None:
         check_choice("ensemble", self.ensemble, ENSEMBLES)
-        check_finite("q", float(self.q))
+        check_finite("q", self.q)
+        if self.squared_slopes is None:
+            as_nonlinearity(self.phi)
         check_range("q", self.q, 0, open_low=True)
-        check_range("n_out", self.n_out, 1)
+        check_count("n_out", self.n_out)
         if self.n_in is not None:
-            check_range("n_in", self.n_in, 1)
+            check_count("n_in", self.n_in)
         if self.sigma_w is not None:
-            check_finite("sigma_w", float(self.sigma_w))
+            check_finite("sigma_w", self.sigma_w)
             check_range("sigma_w", self.sigma_w, 0, open_low=True)
 
     def _factor(self, n_in: int) -> Factor:
@@ -179,9 +187,7 @@ class JacobianSpectrum(SpectralLaw):
         if phi is None or depth is None:
             raise ValueError("give phi and depth, or layers=")
         check_choice("ensemble", ensemble, ENSEMBLES)
-        if isinstance(depth, bool) or int(depth) != depth:
-            raise ValueError(f"depth must be a whole number, got {depth!r}")
-        check_range("depth", depth, 1)
+        check_count("depth", depth)
         self.phi, self.depth = as_nonlinearity(phi), int(depth)
         self._set_point(self.phi, q, sigma_w, sigma_b)
         super().__init__(self._make())
@@ -192,7 +198,7 @@ class JacobianSpectrum(SpectralLaw):
         given = (q is not None, sigma_w is not None, sigma_b is not None)
         if given == (True, False, False):
             assert q is not None
-            check_finite("q", float(q))
+            check_finite("q", q)
             point = critical_line(phi, q)
             if not point.feasible[0]:
                 raise ValueError(

@@ -279,12 +279,14 @@ def critical_point(
         Out of reach, or no critical point.
     """
     if target_q is not None:
-        check_finite("target_q", float(target_q))
+        check_finite("target_q", target_q)
         check_range("target_q", target_q, 0, open_low=True)
         q = float(target_q)
     elif phi.is_linear and ensemble == "orthogonal":
         q = 1.0  # every q is critical and every variance is zero
     else:
+        if target_variance is not None:
+            check_finite("target_variance", target_variance)
         variance = TARGET_VARIANCE if target_variance is None else float(target_variance)
         feasible = bool(critical_line(phi, [0.1]).feasible[0])
         try:

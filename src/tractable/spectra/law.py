@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 from tractable.spectra.gaps import Gap
 from tractable.spectra.master import Solution
 
@@ -148,7 +148,7 @@ class SpectralLaw:
 
     def log_quantile(self, p: ArrayLike) -> np.ndarray:
         """Return log lambda of the quantiles: those of deep networks may be below 1e-308."""
-        share = np.asarray(p, dtype=float)
+        share = as_floats("p", p)
         check_finite("p", np.atleast_1d(share))
         check_range("p", float(share.min(initial=0.5)), 0, 1)
         check_range("p", float(share.max(initial=0.5)), 0, 1)
@@ -368,7 +368,7 @@ def _log_of(lam: ArrayLike | None, s: ArrayLike | None) -> tuple[np.ndarray, tup
     if (lam is None) == (s is None):
         raise ValueError("give either lam (eigenvalues) or s= (singular values)")
     name, values = ("lam", lam) if s is None else ("s", s)
-    array = np.asarray(values, dtype=float)
+    array = as_floats(name, values)
     if np.isnan(array).any():
         check_finite(name, np.atleast_1d(array))
     check_range(name, float(array.min(initial=0.0)), 0)

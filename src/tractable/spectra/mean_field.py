@@ -74,8 +74,8 @@ class MeanField:
     def __init__(
         self, phi: Nonlinearity | str | Callable[..., Any], sigma_w: float, sigma_b: float
     ) -> None:
-        check_finite("sigma_w", float(sigma_w))
-        check_finite("sigma_b", float(sigma_b))
+        check_finite("sigma_w", sigma_w)
+        check_finite("sigma_b", sigma_b)
         check_range("sigma_w", sigma_w, 0, open_low=True)
         check_range("sigma_b", sigma_b, 0)
         object.__setattr__(self, "phi", as_nonlinearity(phi))

@@ -16,7 +16,13 @@ from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
 from tractable.spectra.bidiagonal import bidiagonalize, gauss_nodes
 from tractable.spectra.measured_spectrum import MeasuredSpectrum
-from tractable.spectra.sample_map import SampleMap, first_nonfinite, first_tensor, measurable
+from tractable.spectra.sample_map import (
+    SampleMap,
+    first_nonfinite,
+    first_tensor,
+    goes_through,
+    measurable,
+)
 from tractable.train.records import mode
 
 __all__ = ["jacobian_spectrum"]
@@ -241,7 +247,8 @@ def _ends(
 def _check_samples(model: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None:
     """Refuse non-finite output, and models in which samples of a batch influence one another."""
     with torch.no_grad():
-        whole = first_tensor(model(*(x.clone() for x in inputs)))
+        with goes_through("x", inputs):
+            whole = first_tensor(model(*(x.clone() for x in inputs)))
         if whole.is_floating_point() and not bool(whole.isfinite().all()):
             where = first_nonfinite(model, inputs)
             raise FloatingPointError(f"the output is NaN or infinite, first in layer {where!r}")
@@ -257,16 +264,16 @@ def _check_samples(model: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Non
         )
 
 
-def _inputs(x: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _inputs(x: Tensor | Sequence[Tensor], name: str = "x") -> tuple[Tensor, ...]:
     inputs = (x,) if isinstance(x, Tensor) else tuple(x)
     if not inputs or not all(isinstance(part, Tensor) for part in inputs):
-        raise TypeError(f"x must be a tensor or a sequence of tensors, got {type(x).__name__}")
+        raise TypeError(f"{name} must be a tensor or a sequence of tensors, got {type(x).__name__}")
     lengths = [len(part) if part.dim() else 0 for part in inputs]
     if len(set(lengths)) > 1 or lengths[0] == 0:
-        raise ValueError(f"x must hold one or more samples along dimension 0, got {lengths}")
+        raise ValueError(f"{name} must hold one or more samples along dimension 0, got {lengths}")
     for part in inputs:
         if part.is_floating_point() and not bool(part.isfinite().all()):
-            raise ValueError("x must be finite, got NaN or infinite entries")
+            raise ValueError(f"{name} must be finite, got NaN or infinite entries")
     return tuple(part.detach() for part in inputs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_finite
 
 __all__ = ["delta_orthogonal", "haar", "operator_singular_values", "orthogonality_error"]
 
@@ -39,8 +39,8 @@ def haar(rows: int, columns: int, *, generator: torch.Generator | None = None) -
     >>> bool((matrix @ matrix.T - torch.eye(2)).abs().max() < 1e-14)
     True
     """
-    check_range("rows", rows, 1)
-    check_range("columns", columns, 1)
+    check_count("rows", rows)
+    check_count("columns", columns)
     tall = max(rows, columns), min(rows, columns)
     gaussian = torch.randn(*tall, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
@@ -89,6 +89,10 @@ def delta_orthogonal(
     >>> int((kernel != 0).sum()), bool((kernel[:, :, 1, 1] != 0).all())
     (16, True)
     """
+    check_count("out_channels", out_channels)
+    check_count("in_channels", in_channels)
+    for size in kernel_size:
+        check_count("kernel_size", size)
     if any(size % 2 == 0 for size in kernel_size):
         raise ValueError(f"kernel_size must be odd, got {kernel_size}: it needs a center")
     kernel = torch.zeros(out_channels, in_channels, *kernel_size, dtype=torch.float64)
@@ -168,6 +172,12 @@ def operator_singular_values(
     tensor([1., 1., 1., 1., 1., 1., 1., 1.], dtype=torch.float64)
     """
     kernel = weight.detach().double()
+    check_finite("weight", kernel)
+    if kernel.dim() != len(size) + 2 or not kernel.numel():
+        raise ValueError(
+            f"weight must have shape (out_channels, in_channels, k, ...) with one k for each of "
+            f"the sizes {tuple(size)} of size, got {tuple(kernel.shape)}"
+        )
     steps = dilation or (1,) * len(size)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape[2:], steps, strict=True)]
     if len(spans) != len(size) or any(s < k for s, k in zip(size, spans, strict=True)):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from tractable.core.checks import check_choice, check_finite, check_range
+from tractable.core.checks import as_floats, check_choice, check_count, check_finite, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.spectra.mean_field import MARGINAL, MeanField
 from tractable.spectra.moment_table import MomentTable, moment_table
@@ -101,7 +101,7 @@ def critical_line(phi: Phi, q: ArrayLike) -> CriticalPoints:
     (array([False]), array([False]))
     """
     phi = as_nonlinearity(phi)
-    values = np.atleast_1d(np.asarray(q, dtype=float))
+    values = np.atleast_1d(as_floats("q", q))
     check_finite("q", values)
     rows = []
     for one in values:
@@ -143,6 +143,7 @@ def variance_per_layer(phi: Phi, q: float) -> float:
     (1.0, 0.9607882)
     """
     phi = as_nonlinearity(phi)
+    check_range("q", q, 0, open_low=True)
     mean = phi.mu(1, q)
     if not mean > 0:
         raise ValueError(f"phi = {phi.name} is constant around q = {q:g}: v is undefined")
@@ -184,8 +185,8 @@ def q_for_variance(phi: Phi, depth: int, sigma_JJ2: float, ensemble: str = "orth
     ValueError: relu with orthogonal weights cannot have sigma_JJ2 = 0.25 at depth 48: ...
     """
     phi = as_nonlinearity(phi)
-    check_range("depth", depth, 1)
-    check_finite("sigma_JJ2", float(sigma_JJ2))
+    check_count("depth", depth)
+    check_finite("sigma_JJ2", sigma_JJ2)
     check_range("sigma_JJ2", sigma_JJ2, 0, open_low=True)
     check_choice("ensemble", ensemble, ENSEMBLES)
     offset = 1.0 if ensemble == "gaussian" else 0.0
@@ -276,8 +277,13 @@ def phase_diagram(phi: Phi, sigma_w: ArrayLike, sigma_b: ArrayLike) -> PhaseDiag
     (array([0.527087, 4.026778]), array([1.    , 0.0719]), array([64.066,  5.309]))
     """
     phi = as_nonlinearity(phi)
-    w, b = (np.atleast_1d(np.asarray(s, dtype=float)) for s in (sigma_w, sigma_b))
+    w, b = (
+        np.atleast_1d(as_floats(name, s))
+        for name, s in (("sigma_w", sigma_w), ("sigma_b", sigma_b))
+    )
     for name, values, strict in (("sigma_w", w, True), ("sigma_b", b, False)):
+        if not values.size:
+            raise ValueError(f"{name} must hold one or more values, got none")
         check_finite(name, values)
         check_range(name, float(values.min()), 0, open_low=strict)
     table = moment_table(phi)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["SampleMap", "first_nonfinite", "measurable"]
+__all__ = ["SampleMap", "first_nonfinite", "goes_through", "measurable"]
 
 Model = Callable[..., Any]
 M = TypeVar("M", bound=Model)
@@ -204,6 +204,18 @@ def plain_attention() -> Iterator[None]:
 
     with sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+@contextlib.contextmanager
+def goes_through(name: str, inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Say which argument a model was given where it refuses what torch cannot multiply or index."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ValueError(
+            f"{name} of shape {shapes} is not what the model takes: {error}"
+        ) from error
 
 
 def first_tensor(output: Any) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
@@ -127,13 +127,17 @@ def simulate(
     import torch
 
     phi = as_nonlinearity(phi)
+    for one in np.atleast_1d(np.asarray(depth, dtype=object)):
+        check_count("depth", one)
     depths = np.unique(np.atleast_1d(np.asarray(depth, dtype=int)))
-    check_range("depth", int(depths[0]), 1)
+    if not depths.size:
+        raise ValueError("depth must hold one or more depths, got none")
+    check_count("seed", seed, 0)
     check_choice("ensemble", ensemble, ENSEMBLES)
     check_choice("mode", mode, ("network", "free"))
     check_range("q", q, 0, open_low=True)
-    check_range("width", width, 2)
-    check_range("n_draws", n_draws, 1)
+    check_count("width", width, 2)
+    check_count("n_draws", n_draws)
     if (sigma_w is None) != (sigma_b is None):
         raise ValueError("give both sigma_w and sigma_b, or neither")
     if sigma_w is None or sigma_b is None:

@@ -50,7 +50,7 @@ class UniversalSpectrum(SpectralLaw):
 
     def __init__(self, kind: str, sigma0_2: float) -> None:
         check_choice("kind", kind, ("bernoulli", "smooth"))
-        check_finite("sigma0_2", float(sigma0_2))
+        check_finite("sigma0_2", sigma0_2)
         check_range("sigma0_2", sigma0_2, 0, open_low=True)
         self.kind, self.sigma0_2 = kind, float(sigma0_2)
         make = _Bernoulli if kind == "bernoulli" else _Smooth

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import ConvergenceWarning, TractableWarning, check_choice, check_range
+from tractable.core.checks import (
+    ConvergenceWarning,
+    TractableWarning,
+    check_choice,
+    check_count,
+    check_range,
+)
 from tractable.core.progress import track
 from tractable.tensors.amp_result import AMPResult, assemble
 from tractable.tensors.beliefs import Beliefs, hadamard
@@ -144,8 +150,8 @@ def amp(
     """
     check_choice("units", units, ("auto", "model"))
     check_choice("schedule", schedule, ("sequential", "parallel"))
-    check_range("n_starts", n_starts, 1)
-    check_range("max_iter", max_iter, 1)
+    check_count("n_starts", n_starts)
+    check_count("max_iter", max_iter)
     check_range("tol", tol, 0)
     check_range("init_scale", init_scale, 0)
     noise_mode = check_noise_by(noise_by, np.ndim(Y) if not hasattr(Y, "ndim") else Y.ndim)

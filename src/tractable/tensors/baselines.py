@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count
 from tractable.tensors.cp import CP, normalized
 
 __all__ = ["als", "hals", "spectral"]
@@ -54,7 +54,7 @@ def als(
     """
     tensorly = _tensorly()
     check_choice("init", init, INITS)
-    check_range("n_starts", n_starts, 1)
+    check_count("n_starts", n_starts)
     data = _numbers(Y, mask)
     best, least = None, np.inf
     for start in range(1 if init == "svd" else n_starts):

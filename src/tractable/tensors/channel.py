@@ -12,7 +12,7 @@ import functools
 import numpy as np
 import torch
 
-from tractable.core.checks import check_finite
+from tractable.core.checks import as_floats, check_finite
 from tractable.core.seeds import generator
 from tractable.tensors.priors import Custom, Discrete, Gaussian, Prior
 
@@ -261,7 +261,7 @@ def _root(A: Array) -> Array:
 
 
 def _square(name: str, A: Array) -> Array:
-    A = np.asarray(A, float)
+    A = as_floats(name, A)
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"{name} must have shape (r, r), got {A.shape}")
     check_finite(name, A)

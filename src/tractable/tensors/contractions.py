@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import as_floats, check_count, check_finite, check_range, check_shape
 from tractable.tensors.kernels import MAX_COLUMNS, accumulate
 
 if TYPE_CHECKING:
@@ -183,16 +183,25 @@ def mttkrp(tensor: Any, factors: Sequence[Any], mode: int) -> np.ndarray:
     """
     import torch
 
-    data = torch.as_tensor(np.asarray(tensor) if not hasattr(tensor, "detach") else tensor)
-    data = data.detach()
+    if not hasattr(tensor, "detach"):
+        array = np.asarray(tensor)
+        tensor = torch.as_tensor(
+            array if array.dtype.kind in "biuf" else as_floats("tensor", array)
+        )
+    data = tensor.detach()
     if data.dtype not in (torch.float32, torch.float64):
         data = data.double()
     if data.ndim < 2:
         raise ValueError(f"tensor must have at least 2 modes, got shape {tuple(data.shape)}")
+    if not data.numel():
+        raise ValueError(f"tensor must not be empty, got shape {tuple(data.shape)}")
+    check_count("mode", mode, 0)
     check_range("mode", mode, 0, data.ndim - 1)
     check_finite("tensor", data)
     if len(factors) != data.ndim:
-        raise ValueError(f"factors must be {data.ndim} matrices, got {len(factors)}")
+        raise ValueError(
+            f"factors must be {data.ndim} matrices, one for each mode of tensor, got {len(factors)}"
+        )
     arrays = [torch.as_tensor(np.asarray(x, dtype=float)) for x in factors]
     width = arrays[(mode + 1) % data.ndim].shape[-1]
     for b, array in enumerate(arrays):

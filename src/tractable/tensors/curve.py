@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from tractable.core.checks import as_floats, check_finite
 from tractable.tensors.channel import scalar_channel
 from tractable.tensors.model import aspect_ratios
 from tractable.tensors.priors import Custom, Gaussian, Prior, as_priors
@@ -130,7 +131,8 @@ class FixedPointCurve:
 
     def at(self, t: Array | float) -> tuple[Array, Array, Array, Array]:
         """Return overlaps (K, p), noise, slope and free entropy per N (K,) at t, (T22)-(T24)."""
-        t = np.atleast_1d(np.asarray(t, float))
+        t = np.atleast_1d(as_floats("t", t))
+        check_finite("t", t)
         parts = [channel.at(t, n) for channel, n in zip(self.channels, self.aspect, strict=True)]
         _, M, elasticity, entropy = (np.stack(part, -1) for part in zip(*parts, strict=True))
         log_noise = np.log(self.aspect * M).sum(-1) - np.log(t)

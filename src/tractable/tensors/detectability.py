@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tractable.core.checks import check_range, quiet
+from tractable.core.checks import check_count, quiet
 from tractable.tensors.amp import amp
 from tractable.tensors.amp_result import AMPResult
 from tractable.tensors.evolution import state_evolution
@@ -103,7 +103,7 @@ def detectability(
     """
     if isinstance(Y, AMPResult):
         return _report(Y, np.zeros(0), (), Y.shape)
-    check_range("rank_max", rank_max, 1)
+    check_count("rank_max", rank_max)
     with quiet():
         data = observe(Y, 1, mask=mask)
         scree = tuple(_scree(data, mode, n_scree) for mode in range(data.order))

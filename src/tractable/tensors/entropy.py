@@ -62,7 +62,7 @@ def free_entropy(
     order = len(aspect)
     overlaps = np.asarray(M, float)
     check_finite("M", overlaps)
-    check_finite("noise", float(noise))
+    check_finite("noise", noise)
     check_range("noise", noise, 0, open_low=True)
     if overlaps.shape == (order,):
         overlaps = overlaps[:, None, None]

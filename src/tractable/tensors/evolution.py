@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from tractable.core.checks import (
     ConvergenceWarning,
     check_choice,
+    check_count,
     check_finite,
     check_range,
 )
@@ -310,12 +311,12 @@ def _check(
 ) -> None:
     for name, value in (("noise", noise), ("true_noise", true_noise)):
         if value is not None:
-            check_finite(name, float(value))
+            check_finite(name, value)
             check_range(name, value, 0, open_low=True)
-    check_range("rank", rank, 1)
+    check_count("rank", rank)
     check_choice("schedule", schedule, ("sequential", "parallel"))
     check_range("damping", damping, 0, 1, open_high=True)
-    check_range("max_iter", max_iter, 1)
+    check_count("max_iter", max_iter)
     check_range("tol", tol, 0)
 
 

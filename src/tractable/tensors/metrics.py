@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tractable.core.checks import check_finite
+from tractable.core.checks import as_floats, check_finite
 from tractable.tensors.cp import CP, as_cp
 
 __all__ = ["factor_match_score", "nmse", "overlap", "permutation_align", "relative_error"]
@@ -27,8 +27,7 @@ def overlap(X: Any, Xhat: Any) -> np.ndarray:
 
 
 def _matrix(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
-    check_finite(name, array)
+    array = _plain(name, value)
     return array[:, None] if array.ndim == 1 else array
 
 
@@ -141,7 +140,7 @@ def relative_error(estimate: Any, truth: Any) -> float:
     """
     found, known = (_plain(name, v) for name, v in (("estimate", estimate), ("truth", truth)))
     if found.shape != known.shape:
-        raise ValueError(f"estimate must have shape {known.shape}, got {found.shape}")
+        raise ValueError(f"estimate must have the shape of truth, {known.shape}, got {found.shape}")
     power = float((known**2).sum())
     if power == 0:
         raise ValueError("truth must not be zero everywhere: the error is relative to it")
@@ -162,11 +161,11 @@ def nmse(estimate: Any, truth: Any) -> float:
         raise ValueError("truth must not be constant: the error is relative to its variance")
     found = _plain("estimate", estimate)
     if found.shape != known.shape:
-        raise ValueError(f"estimate must have shape {known.shape}, got {found.shape}")
+        raise ValueError(f"estimate must have the shape of truth, {known.shape}, got {found.shape}")
     return float(((found - known) ** 2).mean()) / variance
 
 
 def _plain(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
+    array = as_floats(name, value.detach().cpu() if hasattr(value, "detach") else value)
     check_finite(name, array)
     return array

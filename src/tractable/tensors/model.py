@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.core.seeds import generator
 from tractable.tensors.priors import Prior, as_priors
 
@@ -62,11 +62,13 @@ class SpikedTensor:
     noise: float = 0.3
 
     def __post_init__(self) -> None:
+        for size in self.shape:
+            check_count("shape", size, 2)
         shape = tuple(int(size) for size in self.shape)
         if len(shape) < 2 or min(shape) < 2:
             raise ValueError(f"shape must be at least 2 sizes >= 2, got {tuple(self.shape)}")
-        check_range("rank", self.rank, 1)
-        check_finite("noise", float(self.noise))
+        check_count("rank", self.rank)
+        check_finite("noise", self.noise)
         check_range("noise", self.noise, 0)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "priors", as_priors(self.priors, len(shape)))
@@ -103,6 +105,7 @@ class SpikedTensor:
         device : str
             Where ``Y``, ``W`` and the factors are put.
         """
+        check_count("seed", seed, 0)
         random = generator(seed)
         factors = tuple(
             prior.sample(size, self.rank, generator=random, matched=moment_matched)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_finite, check_range
+from tractable.core.checks import as_floats, check_choice, check_finite, check_range, check_shape
 from tractable.core.progress import track
 from tractable.tensors.curve import FixedPointCurve, fixed_point_curve
 from tractable.tensors.model import aspect_ratios
@@ -143,7 +143,7 @@ def phase_diagram(
     if "noise" not in (x[0], y[0]):
         if noise is None:
             raise ValueError("noise must be given where it is not an axis")
-        check_finite("noise", float(noise))
+        check_finite("noise", noise)
         check_range("noise", noise, 0, open_low=True)
     curve_of = _curves(shape, priors, modes)
     nx, ny = len(values["x"]), len(values["y"])
@@ -192,7 +192,9 @@ def branch_overlaps(curve: FixedPointCurve, noise: Array) -> tuple[Array, Array]
     >>> found[0, 0].round(4).item(), best[0, 0].round(4).item()
     (0.0548, 0.8035)
     """
-    noise = np.asarray(noise, float)
+    noise = np.atleast_1d(as_floats("noise", noise))
+    check_shape("noise", noise.shape, ("K",))
+    check_finite("noise", noise)
     turns = curve.turning_points()
     edges = np.concatenate([[0.0], turns, [np.inf]])
     mean = np.array([float(channel.prior.moments(1)[0]) for channel in curve.channels])

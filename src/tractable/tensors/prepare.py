@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tractable.core.checks import TractableWarning, check_choice
+from tractable.core.checks import TractableWarning, as_floats, check_choice, check_shape
 
 __all__ = ["Prepared", "prepare"]
 
@@ -27,7 +27,8 @@ class Prepared:
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return an array (or a reconstruction) in the units of the original one."""
-        return values * self.scale + self.offset
+        check_shape("values", values.shape, self.Y.shape)
+        return as_floats("values", values) * self.scale + self.offset
 
 
 def prepare(
@@ -66,7 +67,9 @@ def prepare(
     """
     array = np.asarray(Y.detach().cpu() if hasattr(Y, "detach") else Y)
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+        array = as_floats("Y", array)
+    if not array.size:
+        raise ValueError(f"Y must not be empty, got shape {array.shape}")
     if array.ndim < 2:
         raise ValueError(f"Y must have at least 2 modes, got shape {array.shape}")
     if np.isinf(array).any():

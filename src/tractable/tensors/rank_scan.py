@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_range, quiet
+from tractable.core.checks import check_count, check_range, quiet
 from tractable.core.progress import track
 from tractable.tensors.amp import amp
 from tractable.tensors.metrics import factor_match_score
@@ -119,7 +119,12 @@ def rank_scan(
     """
     if not len(ranks):
         raise ValueError("ranks must hold at least one rank, got none")
+    for rank in ranks:
+        check_count("ranks", rank)
+    check_count("n_starts", n_starts)
     array = np.asarray(Y.detach().cpu() if hasattr(Y, "detach") else Y)
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise ValueError(f"Y must not hold infinity, got {int(np.isinf(array).sum())} entries")
     present = np.isfinite(array) if array.dtype.kind == "f" else np.ones(array.shape, bool)
     if mask is not None:
         present &= np.asarray(mask, bool)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.tensors.curve import FixedPointCurve, fixed_point_curve
 from tractable.tensors.model import aspect_ratios
 from tractable.tensors.priors import Prior, as_priors
@@ -60,7 +60,7 @@ class Thresholds:
         >>> thresholds((1, 1, 1), "gaussian(0.2)").phase(0.2)
         'hard'
         """
-        check_finite("noise", float(noise))
+        check_finite("noise", noise)
         check_range("noise", noise, 0, open_low=True)
         if self.kind == "smooth":
             return "smooth"
@@ -250,8 +250,10 @@ def spectral_threshold(
     >>> round(spectral_threshold((100, 100, 100)), 12)
     0.1
     """
+    for size in shape:
+        check_count("shape", size, 2)
     sizes = [int(size) for size in shape]
-    if list(sizes) != list(shape) or len(sizes) < 2 or min(sizes) < 2:
+    if len(sizes) < 2 or min(sizes) < 2:
         raise ValueError(f"shape must be at least 2 whole sizes >= 2, got {tuple(shape)}")
     second = [float(prior.moments(1)[1]) for prior in as_priors(priors, len(sizes))]
     n_geo = np.exp(np.mean(np.log(sizes)))
@@ -303,7 +305,7 @@ def signal_strength(
     if len(chosen) != 1:
         raise ValueError(f"give exactly one of noise, snr_entry and beta, got {sorted(chosen)}")
     [(name, value)] = chosen.items()
-    check_finite(name, float(value))
+    check_finite(name, value)
     check_range(name, value, 0, open_low=True)
     aspect = aspect_ratios(shape)
     power = float(np.prod([float(p.moments(1)[1]) for p in as_priors(priors, len(aspect))]))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count
 from tractable.core.seeds import derive, generator
 
 __all__ = ["Minibatches", "minibatches"]
@@ -85,7 +85,7 @@ def minibatches(
     >>> [batch[0].tolist() for batch in batches(0)], len(batches)
     ([[0, 1], [2, 3], [4]], 3)
     """
-    check_range("batch_size", batch_size, 1)
+    check_count("batch_size", batch_size)
     if not tensors:
         raise ValueError("minibatches needs one tensor or more, got none")
     rows = tuple(torch.as_tensor(tensor) for tensor in tensors)

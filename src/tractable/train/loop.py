@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.progress import track
 from tractable.core.seeds import derive, seeded
 from tractable.train import checkpoint as checkpoints
@@ -320,7 +320,7 @@ def time_one_step(
     repeats : int
         Measured updates, >= 1, after one that is not measured.
     """
-    check_range("repeats", repeats, 1)
+    check_count("repeats", repeats)
     twin = copy.deepcopy(model)
     seconds = []
     for _ in range(repeats + 1):

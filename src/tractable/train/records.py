@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.seeds import derive, seeded
 
 __all__ = ["EarlyStopping", "Progress", "log_steps", "mode", "take_record"]
@@ -46,7 +46,7 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        check_range("patience", self.patience, 1)
+        check_count("patience", self.patience)
         check_range("min_delta", self.min_delta, 0)
         check_choice("mode", self.mode, ("min", "max"))
 
@@ -77,8 +77,8 @@ def log_steps(total: int, n: int = 50) -> list[int]:
     >>> log_steps(100, 5)
     [0, 1, 5, 22, 100]
     """
-    check_range("total", total, 0)
-    check_range("n", n, 2)
+    check_count("total", total, 0)
+    check_count("n", n, 2)
     spaced = np.geomspace(1, max(total, 1), n - 1).round().astype(int)
     return sorted({0, *spaced[spaced <= total].tolist(), total})
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice
+from tractable.core.checks import check_choice, check_count
 from tractable.dynamics.cells.gated_maps import GRUMap
 from tractable.dynamics.cells.lstm_map import LSTMMap
 from tractable.dynamics.cells.own_map import own_map
@@ -187,6 +187,9 @@ def as_cell(
     """
     own = {"bounds": bounds, "readout_slice": readout_slice, "jacobians": jacobians}
     sizes = {"n_state": n_state, "n_input": n_input}
+    for name, size in sizes.items():
+        if isinstance(size, int | float):  # n_state may be a nest of parts
+            check_count(name, size, 0)
     time = {"continuous": continuous or None, "tau": tau, "dt": dt}
     recurrent = {"layer": layer, "direction": direction}
     cell: Cell | None = None

@@ -67,7 +67,7 @@ class UGRNNMap:
     gate_bias: float = 0.0
 
     def __post_init__(self) -> None:
-        check_finite("gate_bias", float(self.gate_bias))
+        check_finite("gate_bias", self.gate_bias)
         n_state = self.weight_hh.shape[-1]
         check_shape("weight_hh", self.weight_hh.shape, (2 * n_state, n_state))
         check_shape("weight_ih", self.weight_ih.shape, (2 * n_state, "D"))

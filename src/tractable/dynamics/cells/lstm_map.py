@@ -76,6 +76,8 @@ class LSTMMap:
     def __post_init__(self) -> None:
         n_hidden = self.bias.shape[0] // 4
         check_shape("bias", self.bias.shape, (4 * n_hidden,))
+        if not n_hidden:
+            raise ValueError("bias must hold 4 values for each of H >= 1 units, got none")
         check_shape("weight_ih", self.weight_ih.shape, (4 * n_hidden, "D"))
         n_out = n_hidden
         if self.weight_hr is not None:

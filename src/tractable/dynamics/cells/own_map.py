@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import jacfwd, jacrev, vmap
 
-from tractable.core.checks import TractableWarning, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    TractableWarning,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+)
 from tractable.core.seeds import seeded
 from tractable.dynamics.cells.assembly import check_step
 from tractable.dynamics.cells.nested import count, flatten, lead_shape, unflatten
@@ -242,7 +248,7 @@ def own_map(
         raise TypeError(f"the cell must be callable, got {type(function).__name__}")
     template, width = n_state, count(n_state)
     check_range("n_state", width, 1)
-    check_range("n_input", n_input, 0)
+    check_count("n_input", n_input, 0)
     recipe = dict(
         n_state=n_state,
         n_input=n_input,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, softplus
 
-from tractable.core.checks import check_choice, check_range, check_shape
+from tractable.core.checks import check_choice, check_finite, check_range, check_shape
 from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
@@ -47,6 +47,8 @@ def _box(nonlinearity: str, weight: Tensor) -> tuple[Tensor, Tensor] | None:
 def _check_layout(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> None:
     n_state = bias.shape[0] if bias.ndim == 1 else -1
     check_shape("bias", bias.shape, ("N",))
+    if not n_state:
+        raise ValueError("bias must hold one value for each of N >= 1 units, got none")
     check_shape("weight_hh", weight_hh.shape, (n_state, n_state))
     check_shape("weight_ih", weight_ih.shape, (n_state, "D"))
 
@@ -217,6 +219,8 @@ class RateMap:
         check_choice("nonlinearity", self.nonlinearity, NONLINEARITIES)
         check_choice("form", self.form, ("potential", "rate"))
         _check_layout(self.weight_ih, self.weight_hh, self.bias)
+        if not isinstance(self.tau, Tensor):
+            check_finite("tau", self.tau)
         tau = torch.as_tensor(self.tau, dtype=self.weight_hh.dtype, device=self.weight_hh.device)
         if tau.ndim:
             check_shape("tau", tau.shape, (self.n_state,))
@@ -224,7 +228,8 @@ class RateMap:
         object.__setattr__(self, "tau", tau)
         if self.dt is None:
             object.__setattr__(self, "dt", float(tau.min()) / 10)
-        check_range("dt", float(self.dt or 0.0), 0.0, open_low=True)
+        assert self.dt is not None
+        check_range("dt", self.dt, 0.0, open_low=True)
         own_weights(self)
 
     @property

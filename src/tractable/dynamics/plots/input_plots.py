@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count
 from tractable.dynamics.plots.canvas import (
     BLACK,
     BLUE,
@@ -92,7 +92,7 @@ def plot_input_effects(
     V = len(predicted)
     measured = numbers("measured", measured, (V,))
     words = None if words is None else names("words", words, V)
-    check_range("n_words", n_words, 0)
+    check_count("n_words", n_words, 0)
     order = np.argsort(measured, kind="stable")
     falling, rising = order[measured[order] < 0], order[measured[order] > 0]
     n = int(n_words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count
 from tractable.dynamics.plots.canvas import (
     BLACK,
     BLUE,
@@ -78,7 +78,7 @@ def plot_alignment(
     from tractable import plot
 
     cosines = np.abs(numbers("cosines", cosines, ("P",)))
-    check_range("n_state", n_state, 2)
+    check_count("n_state", n_state, 2)
     if (cosines > 1 + 1e-9).any():
         raise ValueError(f"cosines must be in [-1, 1], got modulus {cosines.max():.6g}")
     square = stats.beta(0.5, (n_state - 1) / 2)
@@ -180,7 +180,7 @@ def plot_decay(
     measured = numbers("measured", measured, ("P", len(steps)))
     theory = numbers("theory", theory, measured.shape)
     theta = None if theta is None else numbers("theta", theta, (len(measured),))
-    check_range("n_curves", n_curves, 1)
+    check_count("n_curves", n_curves)
     P = len(measured)
     place = np.arange(P) if theta is None else theta
     ranked = np.argsort(place, kind="stable")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.dynamics.plots.canvas import (
     BLACK,
     BLUE,
@@ -128,7 +128,7 @@ def plot_state_space(
     path_classes = None
     if trajectory_labels is not None:
         path_classes = _classes("trajectory_labels", trajectory_labels, len(paths), label_names)
-    check_range("max_states", max_states, 1)
+    check_count("max_states", max_states)
     if bias is not None:
         check_range("bias", bias)
         if w is None:

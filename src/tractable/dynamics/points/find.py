@@ -15,6 +15,7 @@ from torch import Tensor
 from tractable.core.checks import (
     TractableWarning,
     check_choice,
+    check_count,
     check_finite,
     check_range,
     check_shape,
@@ -184,7 +185,7 @@ def find_points(
     check_choice(f"method for kind={kind!r}", method, METHODS[kind])
     check_choice("dtype", dtype, (torch.float64, torch.float32))
     _check_numbers(tol=tol, tol_grad=tol_grad, tau_c=tau_c, outlier_scale=outlier_scale)
-    check_range("max_iter", max_iter, 1)
+    check_count("max_iter", max_iter)
     if tol_unique is not None:
         check_range("tol_unique", tol_unique, 0.0)
     levels = sorted(SCAN_TOL if tol_scan is None else map(float, tol_scan), reverse=True)

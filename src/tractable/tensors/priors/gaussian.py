@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite
+from tractable.core.checks import as_floats, check_finite
 from tractable.tensors.priors.protocol import check_rank, row_wise
 
 __all__ = ["Gaussian"]
@@ -49,7 +49,7 @@ class Gaussian:
         for name in ("mean", "var", "cov"):
             value = getattr(self, name)
             if value is not None:
-                check_finite(name, np.asarray(value, dtype=float))
+                check_finite(name, as_floats(name, value))
         if np.ndim(self.mean) > 1 or np.ndim(self.var) > 1:
             raise ValueError("mean and var must be numbers or vectors; a matrix is given as cov=")
         if np.any(np.asarray(self.var, dtype=float) < 0):

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 
-from tractable.core.checks import check_choice
+from tractable.core.checks import check_choice, check_count
 from tractable.tensors.priors.discrete import Bernoulli, Rademacher
 from tractable.tensors.priors.gaussian import Gaussian
 from tractable.tensors.priors.nonnegative import Exponential, TruncatedGaussian
@@ -52,13 +52,15 @@ def register_prior(name: str, make: Callable[..., Prior]) -> None:
 OURS = frozenset(NAMED)
 
 
-def as_prior(prior: Prior | str) -> Prior:
+def as_prior(prior: Prior | str, *, name: str = "prior") -> Prior:
     """Return a prior from its name, or the prior itself.
 
     Parameters
     ----------
     prior : Prior or str
         A name with the arguments of its class in parentheses, ``"gaussian(0.4, 1)"``.
+    name : str
+        The argument's name, for the message of an error.
 
     Raises
     ------
@@ -80,20 +82,20 @@ def as_prior(prior: Prior | str) -> Prior:
         missing = [name for name in needed if not hasattr(prior, name)]
         if missing or inspect.isclass(prior):
             raise TypeError(
-                f"a prior must have {', '.join(needed)}; {prior!r} "
+                f"{name}: a prior must have {', '.join(needed)}; {prior!r} "
                 + ("is a class: call it" if inspect.isclass(prior) else f"lacks {missing}")
             )
         return prior
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^)]*)\))?\s*", prior)
-    name = match[1].lower() if match else prior
-    check_choice("prior", name, NAMED)
+    family = match[1].lower() if match else prior
+    check_choice(name, family, NAMED)
     assert match
     try:
         numbers = [float(item) for item in (match[2] or "").split(",") if item.strip()]
-        return NAMED[name](*numbers)
+        return NAMED[family](*numbers)
     except (TypeError, ValueError) as error:
-        signature = inspect.signature(NAMED[name])
-        raise ValueError(f"prior {prior!r}: {error}; {name} takes {signature}") from error
+        signature = inspect.signature(NAMED[family])
+        raise ValueError(f"{name} {prior!r}: {error}; {family} takes {signature}") from error
 
 
 def as_priors(priors: Prior | str | Sequence[Prior | str], order: int) -> tuple[Prior, ...]:
@@ -109,10 +111,11 @@ def as_priors(priors: Prior | str | Sequence[Prior | str], order: int) -> tuple[
     >>> len(as_priors("gaussian(0.4)", 3))
     3
     """
+    check_count("order", order)
     if isinstance(priors, str) or not isinstance(priors, Sequence):
-        return (as_prior(priors),) * order
+        return (as_prior(priors, name="priors"),) * order
     if len(priors) != order:
         raise ValueError(
             f"priors must be one prior, or one for each of the {order} modes, got {len(priors)}"
         )
-    return tuple(as_prior(prior) for prior in priors)
+    return tuple(as_prior(prior, name="priors") for prior in priors)

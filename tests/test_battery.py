@@ -1,0 +1,61 @@
+"""No bad argument passes unseen, and every refusal names the argument."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tractable.core.processes import load_file
+
+battery = load_file(Path(__file__).parent / "battery.py")
+ROOMS = ("dynamics", "spectra", "tensors")
+SHAPES = ("empty", "one more axis", "transposed")
+# What is let through on purpose, and why.
+ALLOWED = {
+    r"\.(forward|recurrent_jacobian|orbit|deriv)\(": "a network in use: NaN passes as in torch",
+    r"\.mean_cov\(": "a prior inside the iteration: checked once, at its start",
+    r"^SpectralLaw\.cdf\(lam=inf\)": "the distribution is 1 at infinity",
+    r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",
+    r"^Prepared\.inverse\(values=(nan|inf)\)": "a missing entry stays missing",
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_bad_argument_is_refused_by_name(room: str) -> None:
+    calls = battery.record(f"tractable.{room}")
+    tried, missed = 0, []
+    for call in calls:
+        for name, word, bad in battery.attempts(call):
+            found = battery.attempt(call, name, word, bad)
+            tried += 1
+            taken = found.verdict == "accepted" and word in SHAPES
+            if found.verdict == "ok" or taken or any(re.search(p, found.call) for p in ALLOWED):
+                continue
+            missed.append(f"{found.verdict}: {found.call}: {found.said}")
+    assert tried > 100
+    assert not missed, f"{len(missed)} of {tried}:\n" + "\n".join(missed)
+
+
+def test_the_battery_sees_a_hole() -> None:
+    def careless(count: int, kind: str) -> str:
+        return kind * int(count)
+
+    call = battery.Call(
+        "careless",
+        careless,
+        None,
+        {"count": 2, "kind": "a"},
+        dict.fromkeys(("count", "kind")),
+        {"count": int},
+    )
+    found = [battery.attempt(call, *one) for one in battery.attempts(call)]
+    verdicts = {one.call: one.verdict for one in found}
+    assert verdicts == {
+        "careless(count=negative)": "accepted",
+        "careless(count=nan)": "unnamed",
+        "careless(count=fraction)": "accepted",
+        "careless(count=text)": "unnamed",
+        "careless(kind=unknown name)": "accepted",
+    }
