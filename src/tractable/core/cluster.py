@@ -44,8 +44,12 @@ def local(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    # What a lost task may do again is decided by `Flow` and by the task itself.
-    settings = {"distributed.scheduler.allowed-failures": 0}
+    settings = {
+        # What a lost task may do again is decided by `Flow` and by the task itself.
+        "distributed.scheduler.allowed-failures": 0,
+        # Nobody looks at the profile that every worker takes of itself a hundred times a second.
+        "distributed.worker.profile.enabled": False,
+    }
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         cluster = stack.enter_context(
             LocalCluster(
