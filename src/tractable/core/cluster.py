@@ -26,6 +26,7 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0  # for a scheduler that went away to come back
 COUNT_SECONDS = 1.0  # how often the workers are counted
 SAY_SECONDS = 30.0
+SMALL = {"distributed.admin.low-level-log-length": 10}  # else 1000 tasks are kept that are done
 FLYING = 4  # tasks for each worker: enough to hide the way to it and back
 
 
@@ -45,10 +46,15 @@ def local(workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     settings = {
+        **SMALL,
         # What a lost task may do again is decided by `Flow` and by the task itself.
         "distributed.scheduler.allowed-failures": 0,
-        # Nobody looks at the profile that every worker takes of itself a hundred times a second.
+        # What the cluster notes of itself while it runs, and nobody looks at, costs a tenth of a
+        # core; its defaults are for tasks of seconds.
         "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.worker.memory.monitor-interval": "500ms",
     }
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         cluster = stack.enter_context(
@@ -81,10 +87,11 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
     ValueError
         The text is no address.
     """
+    import dask
     from distributed import Client
 
     try:
-        with _silent("distributed"):
+        with dask.config.set(SMALL), _silent("distributed"):
             return Client(address, timeout=seconds, set_as_default=False)
     except OSError as error:
         raise Unreachable(
