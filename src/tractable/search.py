@@ -267,7 +267,7 @@ class _Search:
         return Order(
             self._reference,
             (point,),
-            str(self.out),
+            str(self.out.absolute()),  # workers may have another working directory
             self._session,
             self.device,
             self.threads,
@@ -319,6 +319,8 @@ class _Search:
         import xarray as xr
 
         path = self.out / self.study.name() / point.digest / "result.nc"
+        if not path.exists():
+            raise ValueError(f"there is no {path}: every worker must see the folder of --out")
         measured = xr.load_dataset(path, group="measured", engine="h5netcdf")
         scalars = [str(name) for name, v in measured.variables.items() if v.size == 1]
         if self.objective not in scalars:

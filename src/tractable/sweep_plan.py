@@ -188,7 +188,7 @@ class Plan:
         return Order(
             self._reference,
             points,
-            str(self.out),
+            str(self.out.absolute()),  # workers may have another working directory
             self._session,
             self.device,
             self.threads,
@@ -282,10 +282,15 @@ class Plan:
                 self._state[point.number] = FAILED
                 self.failures[point.number] = {
                     **{"point": self._values(point), "seed": point.seed, "attempts": 2},
-                    **{"error": "its files are damaged again", "traceback": ""},
+                    **{"error": self._why_unread(point), "traceback": ""},
                     "folder": point.digest,
                 }
         return self._dataset(found)
+
+    def _why_unread(self, point: Point) -> str:
+        if (self.runs / point.digest).exists():
+            return "its files are damaged again"
+        return f"its files are not in {self.runs}: every worker must see this folder"
 
     def _read(self, among: set[int] | None = None) -> tuple[list[Numbers], list[Point]]:
         done = (

@@ -233,6 +233,7 @@ def write(page: SweepPage, *, figures: str = "svg") -> Path:
         paper_url=report.paper_url(page.cls),
         figures=drawn,
         hidden=hidden,
+        most_figures=MOST_FIGURES,
         scalars=scalars,
         points=points,
         failures=[
