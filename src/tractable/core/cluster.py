@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "available_cores", "connect", "local", "opened"]
 
 log = logging.getLogger("tractable")
+_one_at_a_time = threading.Lock()  # the scheduler that is set belongs to the process
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0  # for a scheduler that went away to come back
@@ -180,7 +182,7 @@ class Cluster:
         self._ready()
         name = function.__name__.strip("_")
         future = self.client.submit(
-            function, payload, key=f"{name}-{number}-{self._token}", pure=False
+            alone, function, payload, key=f"{name}-{number}-{self._token}", pure=False
         )
         self._flying[number] = future
         future.add_done_callback(lambda ended: self._ended.put((number, ended)))
@@ -239,6 +241,18 @@ class Cluster:
             time.sleep(0.2)
         self._counted = -COUNT_SECONDS
         log.warning("the scheduler at %s is back", where)
+
+
+def alone(function: Callable[..., Any], payload: Any) -> Any:
+    """Compute a task in a worker as if there were no cluster.
+
+    Else xarray asks the scheduler for a lock for every file that it writes, through a client that
+    it starts in the worker: slow, and a lock whose lease is lost is waited for forever.
+    """
+    import dask
+
+    with _one_at_a_time, dask.config.set(scheduler="synchronous"):
+        return function(payload)
 
 
 def available_cores() -> int:
