@@ -224,7 +224,9 @@ def _keep_story(partial: Path, session: str, text: str) -> None:
 def _story(partial: Path, session: str, starts: int) -> str:
     """Return why a point has failed that may not be tried again: its own error, or its losses."""
     path = partial / f"attempts-{session}.json"
-    kept = read_json(path) if path.exists() else {"failed": 0, "traceback": ""}
+    kept: dict[str, Any] = {"failed": 0, "traceback": ""}
+    if path.exists():
+        kept = read_json(path)
     lost = starts - kept["failed"]
     if not kept["failed"]:
         return f"Lost: its worker was lost {lost} times"
