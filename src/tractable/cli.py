@@ -334,8 +334,11 @@ def _report(words: list[str]) -> int:
     if len(flags.folders) == 1 and not sweep_report.is_sweep(flags.folders[0]):
         print(report.write(report.open_run(flags.folders[0]), figures=flags.figures))
         return OK
-    found = sweep_report.open_runs(flags.folders, flags.out)
-    print(sweep_report.write(found, figures=flags.figures))
+    sweeps = [folder for folder in flags.folders if sweep_report.is_sweep(folder)]
+    several = len(sweeps) == len(flags.folders) and flags.out is None  # a page for each
+    for folders in [[folder] for folder in sweeps] if several else [flags.folders]:
+        found = sweep_report.open_runs(folders, flags.out)
+        print(sweep_report.write(found, figures=flags.figures))
     return OK
 
 

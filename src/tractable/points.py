@@ -160,8 +160,7 @@ def _in_its_folder(order: Order, cls: type[Study], point: Point, device: str) ->
         study = _study(cls, point, order.out)
         attempts = _attempt(partial, order.session)
         if attempts > 1 + RETRIES:
-            times = f"{attempts - 1} times"
-            return Report(point, "failed", f"Lost: its worker was lost {times}", attempts)
+            return Report(point, "failed", _story(partial, order.session, attempts - 1), attempts)
         study.run(
             seed=point.seed,
             out=order.out,
@@ -177,7 +176,10 @@ def _in_its_folder(order: Order, cls: type[Study], point: Point, device: str) ->
     except order.stops as stop:
         return Report(point, "stopped", str(stop), attempts)
     except Exception as error:
-        return _failure(point, error, order.out, attempts)
+        report = _failure(point, error, order.out, attempts)
+        if report.status == "failed":
+            _keep_story(partial, order.session, report.text)
+        return report
     if partial.exists() and not (partial / "lock.json").exists():
         shutil.rmtree(partial, ignore_errors=True)  # another sweep has finished it meanwhile
     return Report(point, "done", attempts=attempts)
@@ -197,15 +199,39 @@ def _study(cls: type[Study], point: Point, out: str) -> Study:
 
 def _attempt(partial: Path, session: str, add: int = 1) -> int:
     """Count the starts of a run in this session, also those that ended with their worker."""
-    path = partial / "attempts" / session
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.stat().st_size if path.exists() else 0
+    path = partial / f"attempts-{session}"
+    try:
+        before = path.stat().st_size
+    except FileNotFoundError:
+        partial.mkdir(parents=True, exist_ok=True)
+        before = 0
     if add > 0:
         with path.open("ab") as file:
             file.write(b"." * add)
     elif before:
         os.truncate(path, before + add)
     return before + add
+
+
+def _keep_story(partial: Path, session: str, text: str) -> None:
+    """Keep the traceback of a start that failed: the same point may be asked for again."""
+    path = partial / f"attempts-{session}.json"
+    with contextlib.suppress(OSError):
+        failed = json.loads(path.read_text())["failed"] if path.exists() else 0
+        store.write_json(path, {"failed": failed + 1, "traceback": text})
+
+
+def _story(partial: Path, session: str, starts: int) -> str:
+    """Return why a point has failed that may not be tried again: its own error, or its losses."""
+    path = partial / f"attempts-{session}.json"
+    kept: dict[str, Any] = {"failed": 0, "traceback": ""}
+    if path.exists():
+        kept = read_json(path)
+    lost = starts - kept["failed"]
+    if not kept["failed"]:
+        return f"Lost: its worker was lost {lost} times"
+    besides = f"Lost: its worker was lost {lost} times; it failed by itself too:\n" if lost else ""
+    return f"{besides}{kept['traceback']}"
 
 
 def _failure(point: Point, error: Exception, out: str, attempts: int) -> Report:
@@ -287,8 +313,11 @@ def _share(order: Order, cls: type[Study], folder: Path, device: str) -> Iterato
             yield Report(point, "stopped", str(stop))
             continue
         except Exception as error:
-            attempts = _attempt(final.with_name(f"{point.digest}.partial"), order.session)
-            yield _failure(point, error, order.out, attempts)
+            own = final.with_name(f"{point.digest}.partial")
+            report = _failure(point, error, order.out, _attempt(own, order.session))
+            if report.status == "failed":
+                _keep_story(own, order.session, report.text)
+            yield report
             continue
         if row is None:  # it has files of its own
             yield _in_its_folder(order, cls, point, device)

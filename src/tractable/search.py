@@ -10,27 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from tractable.core import folder as store
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.cluster import opened
 from tractable.core.engine import Engine, Flow
-from tractable.core.fields import Range
-from tractable.core.grid import Interval, kind_of, read_axis
+from tractable.core.grid import Interval
 from tractable.core.processes import NotImportable
 from tractable.core.progress import Tally, logged
-from tractable.core.seeds import derive
 from tractable.points import RETRIES, Order, Point, Report, compute, last_line, reference
+from tractable.search_history import Pruned, Reporter, ended, failures, open_history, table
+from tractable.search_space import space_of, suggest
 from tractable.study import Study
 from tractable.sweep import as_study
 
@@ -44,36 +40,7 @@ __all__ = ["Pruned", "Reporter", "search"]
 log = logging.getLogger("tractable")
 
 BUSY_SECONDS = 1.0
-SETTLED_SECONDS = 1.0  # a journal that is written now ends in a half line for an instant only
-
-
-class Pruned(Exception):
-    """The trial is worse than the others at the same step."""
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """Hands what a run reports to the search, and stops the run when it is pruned.
-
-    It opens the history itself, so it works in any worker that reaches the file or the database.
-    """
-
-    storage: str
-    name: str
-    trial: int
-    pruner: str
-
-    def __call__(self, step: int, value: float) -> None:
-        """Record a value; raise `Pruned` when the pruner says so."""
-        import optuna
-
-        trials = _study_of(self.storage, self.name, pruner=self.pruner)
-        trial = optuna.trial.Trial(trials, self.trial)
-        frozen = trials._storage.get_trial(self.trial)
-        if step not in frozen.intermediate_values:  # a run that goes on may report a step again
-            trial.report(value, step)
-        if self.pruner != "none" and trial.should_prune():
-            raise Pruned(f"stopped at step {step} with {value:.6g}")
+LONGEST_TEXT = 2000  # characters of a traceback that every database takes
 
 
 def search(
@@ -144,8 +111,9 @@ def search(
 
     Notes
     -----
-    A trial that fails is tried three times in all and then counts as failed. Trials that were
-    running when the search was killed are the first to run when it goes on.
+    A trial that fails is tried three times in all and then counts as failed: ``failures.json`` in
+    the search's folder holds the end of its traceback. Trials that were running when the search was
+    killed are the first to run when it goes on.
     """
     check_range("trials", trials, 1)
     check_range("threads", threads, 1)
@@ -158,118 +126,10 @@ def search(
         raise ValueError("objective must name a scalar of the measured dataset")
     base = as_study(study)
     job = _Search(
-        base, objective, maximize, _space(type(base), over), sampler, pruner, storage, seed,
+        base, objective, maximize, space_of(type(base), over), sampler, pruner, storage, seed,
         search_seed, device, threads, Path(out),
     )  # fmt: skip
     return job.run(trials, client, workers, scheduler, progress)
-
-
-# --- the space -------------------------------------------------------------------------------
-
-
-def _space(cls: type[Study], over: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """Return field to values: a tuple, or an Interval; empty: the study suggests by itself."""
-    hints = cls.field_types()
-    if not over:
-        if hasattr(cls, "suggest"):
-            return {}
-        space = {name: _natural(hint) for name, hint in hints.items()}
-        space = {name: values for name, values in space.items() if values is not None}
-        if not space:
-            raise ValueError(f"{cls.name()} has no field with a Range or a Literal to search")
-        return space
-    pairs = over.items() if isinstance(over, Mapping) else [_pair(text) for text in over]
-    space = {}
-    for name, values in pairs:
-        if name not in hints:
-            near = nearest_names(name, hints, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f": {', '.join(hints)}"
-            raise ValueError(f"over: there is no field {name!r}{hint}")
-        found = _natural(hints[name]) if values is None else read_axis(name, values, hints[name])
-        if found is None:
-            raise ValueError(f"over: {name} has no Range: give its values, {name}=...")
-        space[name] = found
-    return space
-
-
-def _pair(text: str) -> tuple[str, str | None]:
-    name, sign, values = text.partition("=")
-    return name.strip().replace("-", "_"), values if sign else None
-
-
-def _natural(hint: Any) -> Any:
-    """Return what the annotation permits: a tuple of values, an Interval, or None."""
-    kind, bounds = kind_of(hint)
-    if get_origin(kind) is Literal:
-        return get_args(kind)
-    if kind is bool:
-        return (False, True)
-    if kind in (int, float) and isinstance(bounds, Range):
-        log_ = bounds.log and bounds.low > 0
-        return Interval(bounds.low, bounds.high, log_, whole=kind is int)
-    return None
-
-
-def _suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
-    point: dict[str, Any] = {}
-    for name, values in space.items():
-        if isinstance(values, Interval) and values.whole:
-            point[name] = trial.suggest_int(
-                name, math.ceil(values.low), math.floor(values.high), log=values.log
-            )
-        elif isinstance(values, Interval):
-            point[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
-        else:  # optuna keeps plain values: tuples are chosen by their text
-            plain = all(isinstance(value, bool | int | float | str) for value in values)
-            choices = list(values) if plain else [str(value) for value in values]
-            chosen = trial.suggest_categorical(name, choices)
-            point[name] = values[choices.index(chosen)]
-    return point
-
-
-# --- the history -----------------------------------------------------------------------------
-
-
-def _storage(url: str) -> Any:
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    if "://" in url:
-        return RDBStorage(url)
-    return JournalStorage(JournalFileBackend(url))
-
-
-def _mend(journal: Path) -> None:
-    """Cut off the half line that a killed process has left at the end of a journal."""
-    if not journal.exists() or time.time() - journal.stat().st_mtime < SETTLED_SECONDS:
-        return
-    text = journal.read_bytes()
-    whole = text.rfind(b"\n") + 1
-    if whole < len(text):
-        os.truncate(journal, whole)
-
-
-def _study_of(url: str, name: str, *, pruner: str = "none", sampler: Any = None) -> optuna.Study:
-    import optuna
-
-    known = _open_studies.get((url, name, pruner))
-    if known is not None and sampler is None:
-        return known
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pruners = {
-        "none": optuna.pruners.NopPruner,
-        "median": optuna.pruners.MedianPruner,
-        "asha": optuna.pruners.SuccessiveHalvingPruner,
-    }
-    opened_ = optuna.load_study(
-        study_name=name, storage=_storage(url), pruner=pruners[pruner](), sampler=sampler
-    )
-    if sampler is None:
-        _open_studies[url, name, pruner] = opened_
-    return opened_
-
-
-_open_studies: dict[tuple[str, str, str], Any] = {}
 
 
 @dataclass
@@ -322,14 +182,21 @@ class _Search:
         threads = torch.get_num_threads()
         try:
             with logged(self.folder / "log.txt"), store.lock(here):
-                history = self._history()
-                left = n - len(_ended(history))
+                history = open_history(
+                    self.url,
+                    self.name,
+                    maximize=self.maximize,
+                    sampler=self.sampler,
+                    search_seed=self.search_seed,
+                )
+                left = n - len(ended(history))
                 log.info("%s: %d trials, %d of them finished", self.study.name(), n, n - left)
                 if left > 0:
                     with opened(min(workers, left), scheduler, client) as engine:
                         self._work(engine, history, n, progress)
                 dataset = self._dataset(history)
                 dataset.to_netcdf(self.folder / "search.nc", engine="h5netcdf")
+                store.write_json(self.folder / "failures.json", failures(ended(history)))
                 return dataset
         finally:
             torch.set_num_threads(threads)
@@ -337,48 +204,21 @@ class _Search:
                 path.unlink()
             here.rmdir()
 
-    def _history(self) -> optuna.Study:
-        """Open the history, with a sampler that does not repeat what it drew before."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        if self.storage is None:
-            _mend(Path(self.url))
-        storage = _storage(self.url)
-        direction: Literal["maximize", "minimize"] = "maximize" if self.maximize else "minimize"
-        history = optuna.create_study(
-            study_name=self.name, storage=storage, direction=direction, load_if_exists=True
-        )
-        drawn = len(history.get_trials(deepcopy=False))
-        random = derive(self.search_seed, "search", drawn) % 2**32
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if self.sampler == "random":
-                history.sampler = optuna.samplers.RandomSampler(seed=random)
-            else:
-                history.sampler = optuna.samplers.TPESampler(
-                    seed=random,
-                    constant_liar=True,
-                    multivariate=not self.space,
-                    group=not self.space,
-                )
-        return history
-
     def _work(self, engine: Engine, history: optuna.Study, n: int, progress: bool) -> None:
-        done = len(_ended(history))
+        done = len(ended(history))
         self._reference = reference(type(self.study), engine)
         with Tally("trials", n, done=done, show=progress) as tally:
             orders = self._orders(history, n)
             flow = Flow(engine, compute, orders, tick=lambda k: tally.add(running=k), ahead=False)
-            for ended in flow:
-                if isinstance(ended.error, NotImportable):
-                    raise ended.error
-                order: Order = ended.payload
-                if ended.error is not None:
-                    text = f"{type(ended.error).__name__}: {ended.error}"
+            for task in flow:
+                if isinstance(task.error, NotImportable):
+                    raise task.error
+                order: Order = task.payload
+                if task.error is not None:
+                    text = f"{type(task.error).__name__}: {task.error}"
                     reports = [Report(order.points[0], "failed", text, 1 + RETRIES)]
                 else:
-                    reports = ended.value
+                    reports = task.value
                 for report in reports:
                     self._take(history, order, report, flow, tally)
             log.info("%s", tally.text())
@@ -418,7 +258,7 @@ class _Search:
     def _order(self, trial: optuna.Trial) -> Order:
         cls = type(self.study)
         trial.set_user_attr("session", self._session)
-        searched = _suggest(trial, self.space) if self.space else cls.suggest(trial)  # type: ignore[attr-defined]  # of the user
+        searched = suggest(trial, self.space) if self.space else cls.suggest(trial)  # type: ignore[attr-defined]  # of the user
         study = cls.from_parameters({**self.study.parameters(), **searched})
         digest = store.digest(study.identity(self.seed))
         trial.set_user_attr("parameters", json.loads(store.canonical(searched)))
@@ -427,7 +267,7 @@ class _Search:
         return Order(
             self._reference,
             (point,),
-            str(self.out),
+            str(self.out.absolute()),  # workers may have another working directory
             self._session,
             self.device,
             self.threads,
@@ -445,7 +285,7 @@ class _Search:
             flow.again(order, seconds=BUSY_SECONDS)
         elif report.status == "full":
             raise OSError(
-                f"no room is left in {self.out}: {len(_ended(history))} trials are finished and "
+                f"no room is left in {self.out}: {len(ended(history))} trials are finished and "
                 "kept; make room and repeat the command"
             )
         elif report.status == "stopped":
@@ -457,27 +297,30 @@ class _Search:
                 history.tell(number, value)
                 tally.add(done=1)
             else:
-                reason = f"{self.objective} is {value:g}"
-                log.warning("trial %d failed: %s", number, reason)
-                history._storage.set_trial_user_attr(report.point.number, "error", reason)
-                history.tell(number, state=TrialState.FAIL)
-                tally.add(failed=1)
+                self._fail(history, report.point, f"{self.objective} is {value:g}", tally)
         elif report.attempts <= RETRIES:
             log.info("trial %d: %s; trying again", number, last_line(report.text))
             flow.again(order)
         else:
-            log.warning("trial %d failed: %s", number, last_line(report.text))
-            history._storage.set_trial_user_attr(
-                report.point.number, "error", last_line(report.text)
-            )
-            history.tell(number, state=TrialState.FAIL)
-            tally.add(failed=1)
+            self._fail(history, report.point, report.text, tally)
+
+    def _fail(self, history: optuna.Study, point: Point, text: str, tally: Tally) -> None:
+        from optuna.trial import TrialState
+
+        number = history._storage.get_trial_number_from_id(point.number)
+        log.warning("trial %d failed: %s", number, last_line(text))
+        history._storage.set_trial_user_attr(point.number, "error", last_line(text))
+        history._storage.set_trial_user_attr(point.number, "traceback", text[-LONGEST_TEXT:])
+        history.tell(number, state=TrialState.FAIL)
+        tally.add(failed=1)
 
     def _value(self, point: Point) -> float:
         """Read the objective of a finished run."""
         import xarray as xr
 
         path = self.out / self.study.name() / point.digest / "result.nc"
+        if not path.exists():
+            raise ValueError(f"there is no {path}: every worker must see the folder of --out")
         measured = xr.load_dataset(path, group="measured", engine="h5netcdf")
         scalars = [str(name) for name, v in measured.variables.items() if v.size == 1]
         if self.objective not in scalars:
@@ -489,61 +332,22 @@ class _Search:
             )
         return float(measured[self.objective].values.item())
 
-    # --- the dataset -------------------------------------------------------------------------
-
     def _dataset(self, history: optuna.Study) -> xr.Dataset:
-        import xarray as xr
-
-        ended = _ended(history)
-        states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-        state = [states[trial.state.name] for trial in ended]
-        value = np.array(
-            [trial.value if trial.state.name == "COMPLETE" else np.nan for trial in ended],
-            dtype=float,
-        )
-        sign = -1.0 if self.maximize else 1.0
-        best = sign * np.fmin.accumulate(sign * value) if len(value) else value
-        number = [trial.number for trial in ended]
-        data: dict[str, Any] = {
-            "value": ("trial", value, {"long_name": self.objective}),
-            "best": ("trial", best, {"long_name": f"best {self.objective} so far"}),
-            "state": ("trial", np.array(state, dtype=str)),
-            "run": ("trial", np.array([t.user_attrs.get("run", "") for t in ended], dtype=str)),
-            "error": ("trial", np.array([t.user_attrs.get("error", "") for t in ended], dtype=str)),
-        }
-        tried = [trial.user_attrs.get("parameters", {}) for trial in ended]
-        for name in dict.fromkeys(key for point in tried for key in point):
-            column = [point.get(name) for point in tried]
-            if all(c is None or isinstance(c, int | float) for c in column):
-                values = np.array([np.nan if c is None else c for c in column], dtype=float)
-            else:
-                values = np.array(["" if c is None else str(c) for c in column], dtype=str)
-            data[name if name not in data else f"field_{name}"] = ("trial", values)
-        dataset = xr.Dataset(data, coords={"trial": number})
+        dataset, best = table(ended(history), self.objective, self.maximize)
         dataset.attrs = {
             "study": self.study.name(),
             "objective": self.objective,
             "direction": "maximize" if self.maximize else "minimize",
             "folder": str(self.folder),
         }
-        if np.isfinite(value).any():
-            index = int(np.nanargmin(sign * value))
-            dataset.attrs |= self._best(ended[index])
+        if best is not None:
+            point = best.user_attrs["parameters"]
+            study = type(self.study).from_parameters({**self.study.parameters(), **point})
+            source = study.source_file()
+            dataset.attrs |= {
+                "best_value": best.value,
+                "best_parameters": json.dumps(point),
+                "best_command": study.command(self.seed, None if source is None else str(source)),
+                "best_run": str(self.out / self.study.name() / best.user_attrs["run"]),
+            }
         return dataset
-
-    def _best(self, trial: Any) -> dict[str, Any]:
-        point = trial.user_attrs["parameters"]
-        study = type(self.study).from_parameters({**self.study.parameters(), **point})
-        source = study.source_file()
-        return {
-            "best_value": trial.value,
-            "best_parameters": json.dumps(point),
-            "best_command": study.command(self.seed, None if source is None else str(source)),
-            "best_run": str(self.out / self.study.name() / trial.user_attrs["run"]),
-        }
-
-
-def _ended(history: optuna.Study) -> list[Any]:
-    """Return the trials that have ended, in the order in which they ended."""
-    ended = [t for t in history.get_trials(deepcopy=False) if t.state.is_finished()]
-    return sorted(ended, key=lambda trial: (trial.datetime_complete, trial.number))

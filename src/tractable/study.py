@@ -50,7 +50,7 @@ log = logging.getLogger("tractable")
 # Fields of a study may not take the names of the runner's flags.
 RESERVED = (
     *("seed", "device", "out", "force", "preset", "from", "from_", "threads", "workers"),
-    *("dry_run", "figures", "study", "scheduler", "grid"),
+    *("dry_run", "figures", "study", "scheduler", "grid", "folder"),
 )
 LARGEST_SEED = 2**63 - 1
 KEEP_SECONDS = 1.0  # a measurement that took longer is kept while the theory is computed
@@ -268,7 +268,8 @@ class Study:
         check_range("workers", workers, 0)
         if threads is not None:
             check_range("threads", threads, 1)
-        final = self.folder(seed=seed, out=out)
+        identity = self.identity(seed)
+        final = Path(out) / self.name() / store.digest(identity)
         if not force and (final / "checks.json").exists():
             return Result.open(final, self)
         partial = final.with_name(final.name + ".partial")
@@ -287,7 +288,7 @@ class Study:
 
                 torch.set_num_threads(threads)
             run = Run(seed, partial, device, engine, progress, reporter)
-            self._compute(run)
+            self._compute(run, identity)
             if final.exists():
                 shutil.rmtree(final)
             os.rename(partial, final)
@@ -308,14 +309,13 @@ class Study:
         checks = tuple(self.checks(theory, measured))
         return theory, checks, tuple(self.answers(theory, measured))
 
-    def _compute(self, run: Run) -> None:
+    def _compute(self, run: Run, identity: dict[str, Any]) -> None:
         import xarray as xr
 
         from tractable.core.seeds import seeded
         from tractable.core.stack import is_plain
 
         started = time.time()
-        identity = self.identity(run.seed)
         log.info("%s on %s, seed %d", self.name(), run.device, run.seed)
         result, done = run.folder / "result.nc", run.folder / "measured.nc"
         with seeded(run.seed):
@@ -348,10 +348,11 @@ class Study:
             },
         )
         store.write_json(run.folder / "answers.json", [plain_answer(answer) for answer in answers])
-        for part in ("points", "checkpoints", "attempts"):
-            if (run.folder / part).exists():
-                shutil.rmtree(run.folder / part, ignore_errors=True)
-        done.unlink(missing_ok=True)
+        for item in list(run.folder.iterdir()):  # what only an unfinished run needs
+            if item.name in ("points", "checkpoints"):
+                shutil.rmtree(item, ignore_errors=True)
+            elif item.name.startswith("attempts-") or item == done:
+                item.unlink(missing_ok=True)
         log.info("%s: %d of %d checks hold", self.name(), sum(c.holds for c in checks), len(checks))
         # Written last: a folder with checks.json is a finished run.
         store.write_json(run.folder / "checks.json", [asdict(check) for check in checks])

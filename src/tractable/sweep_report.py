@@ -19,7 +19,7 @@ from tractable.core.grid import Axis, Grid, Listed
 from tractable.points import read_folder
 from tractable.result import read_json
 from tractable.studies import find
-from tractable.sweep import RESERVED_NAMES, assemble
+from tractable.sweep_dataset import RESERVED_NAMES, assemble
 from tractable.sweep_figures import drawable, pictures
 
 if TYPE_CHECKING:
@@ -233,6 +233,7 @@ def write(page: SweepPage, *, figures: str = "svg") -> Path:
         paper_url=report.paper_url(page.cls),
         figures=drawn,
         hidden=hidden,
+        most_figures=MOST_FIGURES,
         scalars=scalars,
         points=points,
         failures=[

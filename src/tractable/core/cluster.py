@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "available_cores", "connect", "local", "opened"]
 
 log = logging.getLogger("tractable")
+_one_at_a_time = threading.Lock()  # the scheduler that is set belongs to the process
 
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0  # for a scheduler that went away to come back
 COUNT_SECONDS = 1.0  # how often the workers are counted
 SAY_SECONDS = 30.0
+SMALL = {"distributed.admin.low-level-log-length": 10}  # else 1000 tasks are kept that are done
 FLYING = 4  # tasks for each worker: enough to hide the way to it and back
 
 
@@ -44,8 +47,17 @@ def local(workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    # What a lost task may do again is decided by `Flow` and by the task itself.
-    settings = {"distributed.scheduler.allowed-failures": 0}
+    settings = {
+        **SMALL,
+        # What a lost task may do again is decided by `Flow` and by the task itself.
+        "distributed.scheduler.allowed-failures": 0,
+        # What the cluster notes of itself while it runs, and nobody looks at, costs a tenth of a
+        # core; its defaults are for tasks of seconds.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+        "distributed.worker.memory.monitor-interval": "500ms",
+    }
     with dask.config.set(settings), contextlib.ExitStack() as stack:
         cluster = stack.enter_context(
             LocalCluster(
@@ -77,10 +89,11 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
     ValueError
         The text is no address.
     """
+    import dask
     from distributed import Client
 
     try:
-        with _silent("distributed"):
+        with dask.config.set(SMALL), _silent("distributed"):
             return Client(address, timeout=seconds, set_as_default=False)
     except OSError as error:
         raise Unreachable(
@@ -169,7 +182,7 @@ class Cluster:
         self._ready()
         name = function.__name__.strip("_")
         future = self.client.submit(
-            function, payload, key=f"{name}-{number}-{self._token}", pure=False
+            alone, function, payload, key=f"{name}-{number}-{self._token}", pure=False
         )
         self._flying[number] = future
         future.add_done_callback(lambda ended: self._ended.put((number, ended)))
@@ -228,6 +241,18 @@ class Cluster:
             time.sleep(0.2)
         self._counted = -COUNT_SECONDS
         log.warning("the scheduler at %s is back", where)
+
+
+def alone(function: Callable[..., Any], payload: Any) -> Any:
+    """Compute a task in a worker as if there were no cluster.
+
+    Else xarray asks the scheduler for a lock for every file that it writes, through a client that
+    it starts in the worker: slow, and a lock whose lease is lost is waited for forever.
+    """
+    import dask
+
+    with _one_at_a_time, dask.config.set(scheduler="synchronous"):
+        return function(payload)
 
 
 def available_cores() -> int:

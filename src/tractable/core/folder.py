@@ -35,6 +35,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _hashes: dict[tuple[str, int, int, int], str] = {}
 _held: set[str] = set()  # locks of this process: its own number does not make them dead
+_heart: threading.Thread | None = None
+_heart_lock = threading.Lock()
 
 
 class Locked(RuntimeError):
@@ -163,24 +165,31 @@ def lock(folder: Path) -> Iterator[None]:
         raise Locked(f"another process has just taken {folder}")
     mine = os.stat(path).st_ino
     _held.add(str(path.absolute()))
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):
-                os.utime(path)
-
-    thread = threading.Thread(target=beat, daemon=True, name="tractable-heartbeat")
-    thread.start()
+    _start_heartbeat()
     try:
         yield
     finally:
-        stop.set()
-        thread.join()
         _held.discard(str(path.absolute()))
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == mine:  # else the folder was renamed and made anew
                 path.unlink()
+
+
+def _start_heartbeat() -> None:
+    """Start the thread that shows that this process lives, one for all its locks."""
+    global _heart
+    with _heart_lock:
+        if _heart is None or not _heart.is_alive():  # none yet, or left behind by a fork
+            _heart = threading.Thread(target=_beat, daemon=True, name="tractable-heartbeat")
+            _heart.start()
+
+
+def _beat() -> None:
+    while True:
+        time.sleep(HEARTBEAT_SECONDS)
+        for path in tuple(_held):
+            with contextlib.suppress(OSError):
+                os.utime(path)
 
 
 def _break_if_dead(path: Path) -> None:
