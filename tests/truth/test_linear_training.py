@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,8 +24,7 @@ def examples(seed=0, n=48):
 
 def stack(*sizes, seed=0):
     torch.manual_seed(seed)
-    pairs = zip(sizes, sizes[1:], strict=False)
-    return nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in pairs)).double()
+    return nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in pairwise(sizes))).double()
 
 
 def matrices(module):
@@ -82,20 +82,18 @@ def test_the_mean_trajectory_is_the_full_one_and_its_spread_falls_with_rate_and_
     task = ModeDynamics.from_data(X, Y, init_strength=0.05)
     spread, shift = {}, {}
     for lr, size in ((0.01, 4), (0.01, 16), (0.0025, 4)):
-        steps = round(6 / lr)
+        steps = round(3 / lr)
         # independent starts would add a spread of their own: the same start for all
         start = [W[0, 0] for W in task.simulate(lr, 0, seeds=1).weights]
         run = {"init": start, "record_at": [steps // 4, steps]}
         full = task.simulate(lr, steps, seeds=1, **run).map()
-        noisy = task.simulate(lr, steps, seeds=200, batch_size=size, **run).map()
+        noisy = task.simulate(lr, steps, seeds=100, batch_size=size, **run).map()
         spread[lr, size] = float(np.sqrt(noisy[:, -1].var(0).sum()))
         shift[lr, size] = float(np.linalg.norm(noisy.mean(0)[-1] - full[0, -1]))
-    size = float(np.linalg.norm(full[0, -1]))
-    assert all(value < 0.02 * size for value in shift.values())
-    assert spread[0.01, 4] > 0.02 * size
-    # variance ~ lr / batch_size, less what drawing without replacement takes off the larger batch
-    assert 1.6 < spread[0.01, 4] / spread[0.01, 16] < 3.0
-    assert 1.5 < spread[0.01, 4] / spread[0.0025, 4] < 3.0
+    assert max(shift.values()) < 0.01 * np.linalg.norm(full[0, -1])
+    # Whole epochs: most noise of shuffled batches has canceled, what is left goes like rate^(3/2)
+    assert 6 < spread[0.01, 4] / spread[0.01, 16] < 10
+    assert 6 < spread[0.01, 4] / spread[0.0025, 4] < 10
 
 
 def test_a_module_that_is_no_stack_is_recorded_by_its_map():

@@ -393,18 +393,19 @@ def least_error(
     order = grid.argsort()
     grid, values = grid[order], values[order]
     for _ in range(2):
-        best = int(values.argmin())
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        at = grid[values.argmin()]  # its neighbors are searched by value: times may repeat
+        low = grid[max(grid.searchsorted(at * (1 - 1e-9)) - 1, 0)]
+        high = grid[min(grid.searchsorted(at * (1 + 1e-9), "right"), len(grid) - 1)]
         if high - low <= 1e-9 * high:
             break
         grid = low + (high - low) * _unit(17)
         values = error(grid)
     best = int(values.argmin())
     if 0 < best < len(grid) - 1 and len(grid) == 17:  # the vertex of a parabola
-        before, at, after = values[best - 1 : best + 2]
-        bend = before - 2 * at + after
+        before, least, after = values[best - 1 : best + 2]
+        bend = before - 2 * least + after
         shift = (before - after) / (2 * bend) if bend > 0 else 0.0
-        return float(grid[best] + shift * (grid[1] - grid[0])), float(at - bend * shift**2 / 2)
+        return float(grid[best] + shift * (grid[1] - grid[0])), float(least - bend * shift**2 / 2)
     return float(grid[best]), float(values[best])
 
 

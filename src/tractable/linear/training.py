@@ -79,13 +79,13 @@ def simulate(
     init_std : float, optional
         Standard deviation of a Gaussian start.
     batch_size : int, optional
-        Stochastic gradient descent with so many examples in each step, drawn without replacement,
-        for each network by itself; needs dynamics made by `ModeDynamics.from_data`. All examples
+        Stochastic gradient descent with so many examples in each step, from shuffled
+        epochs of each network's own; needs dynamics made by `ModeDynamics.from_data`. All examples
         if left out.
     seed : int
         Decides the starts and the batches.
     record_at : iterable of int, optional
-        Steps to record; by default 200, half of them log-spaced.
+        Steps to record; by default up to 200, half of them log-spaced.
     device : str, optional
         Of torch: ``cpu`` by default, ``cuda``, ``auto``.
     dtype : {"float64", "float32"}
@@ -112,9 +112,10 @@ def simulate(
     Notes
     -----
     Without batches the examples enter through the correlations only, so a step costs the same for
-    any number of them: three products of n_out x n_hidden x n_in with one hidden layer. Batches
-    add noise of a variance that is proportional to lr / batch_size; their mean gradient is that of
-    all examples.
+    any number of them: three products of n_out x n_hidden x n_in with one hidden layer. The mean
+    gradient of the batches is that of all examples. They are those of shuffled epochs, so most of
+    their noise has canceled at the end of an epoch: what is left there falls about like
+    (lr / batch_size)^(3/2).
 
     Examples
     --------
@@ -122,7 +123,7 @@ def simulate(
     >>> task = ModeDynamics.from_data(X, X @ np.diag([3.0, 2.0, 1.0]), whiten=True)
     >>> noisy = simulate(task, 0.01, 1000, seeds=4, batch_size=8)
     >>> noisy.strengths().shape, bool(noisy.train_error()[:, -1].max() < 0.01)
-    ((4, 3, 200), True)
+    ((4, 3, 169), True)
     """
     import torch
 
