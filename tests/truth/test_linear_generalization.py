@@ -244,12 +244,12 @@ def test_benefit_estimated_from_examples() -> None:
     ],
 )
 def test_the_best_time_is_that_of_a_dense_grid(snr, settings):
-    dense = np.linspace(0, 12, 12_001)
+    dense = np.linspace(0, 12, 3001)
     curve = generalization_curve(snr, 1.7, dense, n_in=170, **settings)
     i = curve.test.argmin()
     assert 0 < i < len(dense) - 1
     assert curve.test_opt <= curve.test[i] + 1e-9
-    around = np.linspace(dense[i - 1], dense[i + 1], 2001)
+    around = np.linspace(dense[i - 1], dense[i + 1], 501)
     least = generalization_curve(snr, 1.7, around, n_in=170, **settings).test.min()
     assert curve.test_opt == pytest.approx(least, abs=1e-8)
 
