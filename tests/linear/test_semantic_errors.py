@@ -9,19 +9,23 @@ from tractable.linear import (
     category_coherence,
     category_typicality,
     coherence,
+    conservation,
+    detection_edge,
     differentiation_order,
     eight_things,
     gaussian_structure,
     hierarchical,
     illusions,
+    permute_examples,
     project_item,
     project_property,
+    prototypes,
     read_items,
     structures,
     tree_spectrum,
 )
 from tractable.linear.plots import plot_belief, plot_decomposition, plot_strengths
-from tractable.linear.semantics import ItemTable
+from tractable.linear.semantics import ItemTable, bump
 
 TASK = eight_things().dynamics()
 
@@ -86,3 +90,22 @@ def test_pictures_draw_in_given_axes():
     belief = TASK.beliefs(t, ["can sing"], ["canary"])[:, 0, 0]
     assert plot_belief(t, belief, 1.0, ax=axes[1]) is figure
     assert plot_decomposition(eight_things().Y).get_label()
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "call"),
+    [
+        (TypeError, "labels must map", lambda: differentiation_order(TASK, ["ppppaaaa"])),
+        (TypeError, "dyn must be a ModeDynamics", lambda: prototypes(TASK.U)),
+        (TypeError, "sim_a must be a Simulation", lambda: conservation(TASK)),
+        (ValueError, "n must be a whole number", lambda: structures.ring(np.inf)),
+        (ValueError, "rows must be a whole number", lambda: structures.grid(np.inf, 2)),
+        (ValueError, "path must be finite", lambda: bump(np.array([[0.0], [np.nan]]))),
+        (ValueError, "path must have an axis of times", lambda: bump(np.zeros((0, 2)))),
+        (ValueError, "Y must have an axis of examples", lambda: permute_examples(3.0, 0)),
+        (ValueError, "n_in must be >= 1", lambda: detection_edge(np.inf, 5)),
+    ],
+)
+def test_other_kinds_of_arguments_are_named(error, match, call):
+    with pytest.raises(error, match=match):
+        call()

@@ -230,3 +230,36 @@ def test_benefit_estimated_from_examples() -> None:
     truth = transfer_benefit(3.0, 10.0, 1.0, 0.5, n_in=200).benefit
     assert np.mean([f.benefit for f in found]) == pytest.approx(truth, abs=0.04)
     assert all(f.reliable for f in found)
+
+
+@pytest.mark.parametrize(
+    ("snr", "settings"),
+    [
+        ([3.0], {}),
+        ([8.26386468, 4.49016266], {"n_hidden": 126, "density": 0.5}),
+        ([3.7, 3.7, 1.2], {"init_strength": 1.2e-3}),  # equal signals: their rises coincide
+        ([100.0, 3.0, 1.5], {}),
+        ([6.0, 2.0], {"depth": 3, "init_strength": 1e-2}),
+        ([6.0, 2.0], {"depth": 1}),
+    ],
+)
+def test_the_best_time_is_that_of_a_dense_grid(snr, settings):
+    dense = np.linspace(0, 12, 3001)
+    curve = generalization_curve(snr, 1.7, dense, n_in=170, **settings)
+    i = curve.test.argmin()
+    assert 0 < i < len(dense) - 1
+    assert curve.test_opt <= curve.test[i] + 1e-9
+    around = np.linspace(dense[i - 1], dense[i + 1], 501)
+    least = generalization_curve(snr, 1.7, around, n_in=170, **settings).test.min()
+    assert curve.test_opt == pytest.approx(least, abs=1e-8)
+
+
+def test_times_of_any_spacing_have_the_same_errors():
+    even = np.linspace(0.5, 9, 200)
+    whole = generalization_curve([3.0, 1.5], 0.5, even, n_in=100)
+    for part in (even[::3] ** 1.0, even[:40], np.sort(np.concatenate([even, even + 0.01]))):
+        found = generalization_curve([3.0, 1.5], 0.5, part, n_in=100)
+        at = np.isin(part, even)
+        np.testing.assert_allclose(
+            found.test[at], whole.test[np.isin(even, part)], rtol=1e-12, atol=1e-12
+        )

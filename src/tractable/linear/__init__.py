@@ -41,7 +41,7 @@ from tractable.linear.semantics import (
     typicality,
 )
 from tractable.linear.shrinkage import ShrinkInfo, optimal_shrinkage
-from tractable.linear.simulation import Simulation, simulate
+from tractable.linear.simulation import Simulation
 from tractable.linear.spikes import (
     SpikeResult,
     detection_threshold,
@@ -66,6 +66,7 @@ from tractable.linear.teachers import (
     permute_examples,
     shuffle_entries,
 )
+from tractable.linear.training import simulate
 from tractable.linear.transfer import TransferResult, transfer_benefit, transfer_threshold
 from tractable.linear.transfer_data import TransferEstimate, transfer_from_data
 from tractable.linear.weights import effective_init

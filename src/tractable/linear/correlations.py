@@ -12,7 +12,7 @@ from tractable.core.checks import check_choice, check_finite, check_shape
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
 
-__all__ = ["Correlations", "correlations", "inverse_root"]
+__all__ = ["Correlations", "centered", "correlations", "inverse_root"]
 
 BLOCK_BYTES = 4 << 20
 
@@ -132,6 +132,12 @@ def inverse_root(cov_x: np.ndarray) -> np.ndarray:
     seen = values > len(values) * np.finfo(float).eps * max(values.max(), 0.0)
     roots = np.where(seen, 1 / np.sqrt(np.where(seen, values, 1.0)), 0.0)
     return (vectors * roots) @ vectors.T
+
+
+def centered(value: Any, mean: np.ndarray | None) -> np.ndarray:
+    """Return examples as an array less their mean; without a mean they are not copied."""
+    rows = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    return rows if mean is None else rows - mean
 
 
 def _rows(name: str, value: Any) -> Any:

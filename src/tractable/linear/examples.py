@@ -7,11 +7,20 @@ the same length, and independent noise in the targets stays independent in Y^T L
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coordinates", "coordinates"]
+from tractable.linear.arrays import as_float64
+from tractable.linear.noise import Edge, noise_and_rank
+from tractable.linear.shrinkage import signals_above
+
+if TYPE_CHECKING:
+    from tractable.linear.arrays import Numbers
+    from tractable.linear.spikes import SpikeResult
+
+__all__ = ["Coordinates", "coordinates", "read_examples", "read_signals"]
 
 Floats = NDArray[np.float64]
 
@@ -113,3 +122,34 @@ def coordinates(
         V=Vt.T,
         residual_noise=noise,
     )
+
+
+def read_examples(**arrays: Numbers) -> list[Floats]:
+    """Return matrices with as many rows each, the first of which are the inputs.
+
+    Examples
+    --------
+    >>> read_examples(X=np.ones((3, 2)), Y=np.ones((4, 1)))
+    Traceback (most recent call last):
+    ValueError: X and Y must have the same number of examples (rows), got 3 and 4
+    """
+    read = {name: as_float64(name, value) for name, value in arrays.items()}
+    for name, value in read.items():
+        if value.ndim != 2:
+            raise ValueError(f"{name} must have shape (examples, columns), got {value.shape}")
+    (first, inputs), *others = read.items()
+    for name, value in others:
+        if len(value) != len(inputs):
+            raise ValueError(
+                f"{first} and {name} must have the same number of examples (rows), got "
+                f"{len(inputs)} and {len(value)}"
+            )
+    return list(read.values())
+
+
+def read_signals(c: Coordinates, sigma: float | None, edge: Edge) -> tuple[float, int, SpikeResult]:
+    """Return the noise of a target, the number of signals, and the signals in units of targets."""
+    k, n_out = c.n_directions, c.n_out
+    size = c.residual_noise if sigma is None else sigma
+    size, rank = noise_and_rank(c.s, n_out, k, sigma=size, edge=edge)
+    return size, rank, signals_above(c.s[:rank], n_out / k, size * np.sqrt(k))

@@ -10,6 +10,7 @@ inputs with A != 1: derived here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["GeneralizationCurve", "Modes", "generalization_curve", "least_error", "noisy_modes"]
 
 Floats = NDArray[np.float64]
-
-UNIT = np.linspace(0.0, 1.0, 17)  # points of each refinement of the best time
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,21 +201,24 @@ def generalization_curve(
 
     def test(at: Floats) -> Floats:
         u = learned_strengths(everything, at, a0, depth, tau)
-        return (power + squares @ (u * u) - cross @ u[: len(s)]) / power
+        gain = cross @ u[: len(s)]
+        u *= u  # in place, here and below: fresh memory costs more than the arithmetic
+        return (power + squares @ u - gain) / power
 
+    useful = modes.learned & (goal > 0)
+    t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
     u = learned_strengths(everything, times, a0, depth, tau)
     u, x = u[: len(s)] * modes.learned[:, None], u[len(s) :]
     # sum of w (x - u)^2, multiplied out: products of matrices are quick, and u^2 is needed anyway
-    noise_power = modes.w_in @ (x * x)
     fitted_energy = float(modes.w_in @ modes.x_in**2)
-    residual = noise_power - 2 * (modes.w_in * modes.x_in) @ x + fitted_energy
-    residual = np.maximum(residual, 0.0) + ((u - modes.s_data[:, None]) ** 2).sum(0)
+    residual = fitted_energy - 2 * (modes.w_in * modes.x_in) @ x
+    x *= x
+    noise_power = modes.w_in @ x
+    residual = np.maximum(residual + noise_power, 0.0) + ((u - modes.s_data[:, None]) ** 2).sum(0)
     signal = (power + squares[: len(s)] @ u**2 - cross @ u) / power
     noise = noise_power / power
     rest = modes.noise_out + modes.unexplained
     energy = np.sum(modes.s_data**2) + fitted_energy + rest
-    useful = modes.learned & (goal > 0)
-    t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
     end = np.where(modes.learned, modes.s_data * (modes.s_data - 2 * goal), 0.0)
     final = np.sum(end + modes.s_signal**2) + fitted_energy
     return GeneralizationCurve(
@@ -247,12 +249,31 @@ def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -
     """
     if depth != 2 or s.size == 0 or s.min() < max(1e-12, (1 + 1e-9) * a0):
         return np.asarray(deep_strength(s[:, None], t, a0, depth, tau=tau))
-    # s / (1 + (s / a0 - 1) exp(-2 s t / tau)), in place: one product makes the exponents
-    left = np.stack([(-2 / tau) * s, np.log(s / a0 - 1)], axis=1)
-    u = left @ np.stack([t, np.ones_like(t)])
-    np.exp(u, out=u)
+    u = decays(s / a0 - 1, (2 / tau) * s, t)  # s / (1 + (s / a0 - 1) exp(-2 s t / tau))
     u += 1
     return np.divide(s[:, None], u, out=u)
+
+
+def decays(start: Floats, rate: Floats, t: Floats) -> Floats:
+    """Return start * exp(-rate t) for start and rate (K,) at times (T,), shape (K, T).
+
+    At equally spaced times most are products of two short tables: exponentials cost the most here.
+
+    Examples
+    --------
+    >>> start, rate, t = np.array([1.0, 2.0]), np.array([0.5, 3.0]), np.linspace(1, 9, 100)
+    >>> expected = start[:, None] * np.exp(-rate[:, None] * t)
+    >>> bool(np.allclose(decays(start, rate, t), expected, rtol=1e-13))
+    True
+    """
+    n, start, rate = len(t), start[:, None], -rate[:, None]
+    even = n >= 64 and np.abs(t - t[0] - (t[-1] - t[0]) * _unit(n)).max() <= 1e-14 * t[-1]
+    if not even:
+        return start * np.exp(rate * t)
+    block = math.isqrt(n)
+    coarse, fine = start * np.exp(rate * t[::block]), np.exp(rate * (t[:block] - t[0]))
+    table = coarse[:, :, None] * fine[:, None, :]
+    return table.reshape(len(rate), -1)[:, :n]
 
 
 def noisy_modes(
@@ -363,30 +384,31 @@ def least_error(
     if not worth.any():
         return 0.0, float(error(start)[0])
     s, late = s[worth], late[worth]
-    rise = _rise(max(40, 200 // len(s)))
-    fractions, begin = late[:, None] * rise, a0 / s[:, None]
-    rises = passage(s[:, None], np.maximum(fractions, begin), begin, depth, tau=tau)
-    grid = np.concatenate([np.linspace(0.0, rises[:, -1].max(), 200), rises.ravel()])
-    grid.sort()
-    values = error(grid)
-    for _ in range(3):
-        best = int(values.argmin())
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    end = np.stack([np.maximum(0.1 * late, a0 / s), late])
+    begin, stop = passage(s, end, a0 / s, depth, tau=tau)
+    rises = begin[:, None] + (stop - begin)[:, None] * _unit(max(40, 200 // len(s)))
+    spans = [stop.max() * _unit(200), *rises]
+    grid = np.concatenate(spans)
+    values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
+    order = grid.argsort()
+    grid, values = grid[order], values[order]
+    for _ in range(2):
+        at = grid[values.argmin()]  # its neighbors are searched by value: times may repeat
+        low = grid[max(grid.searchsorted(at * (1 - 1e-9)) - 1, 0)]
+        high = grid[min(grid.searchsorted(at * (1 + 1e-9), "right"), len(grid) - 1)]
         if high - low <= 1e-9 * high:
             break
-        grid = low + (high - low) * UNIT
+        grid = low + (high - low) * _unit(17)
         values = error(grid)
     best = int(values.argmin())
-    if 0 < best < len(grid) - 1 and len(grid) == len(UNIT):  # the vertex of a parabola
-        before, at, after = values[best - 1 : best + 2]
-        bend = before - 2 * at + after
+    if 0 < best < len(grid) - 1 and len(grid) == 17:  # the vertex of a parabola
+        before, least, after = values[best - 1 : best + 2]
+        bend = before - 2 * least + after
         shift = (before - after) / (2 * bend) if bend > 0 else 0.0
-        return float(grid[best] + shift * (grid[1] - grid[0])), float(at - bend * shift**2 / 2)
+        return float(grid[best] + shift * (grid[1] - grid[0])), float(least - bend * shift**2 / 2)
     return float(grid[best]), float(values[best])
 
 
 @lru_cache(maxsize=8)
-def _rise(n: int) -> Floats:
-    """Return ``n`` fractions of a rise, dense where it is steep; the last one is 1."""
-    rise = 1 / (1 + np.exp(-np.linspace(-5.0, 5.0, n)))
-    return np.asarray(rise / rise[-1])
+def _unit(n: int) -> Floats:
+    return np.linspace(0.0, 1.0, n)

@@ -11,7 +11,12 @@ import numpy as np
 
 from tractable.core.checks import TractableWarning, check_choice, check_range, check_shape
 from tractable.linear.arrays import as_float64
-from tractable.linear.correlations import Correlations, correlations, inverse_root
+from tractable.linear.correlations import (
+    Correlations,
+    centered,
+    correlations,
+    inverse_root,
+)
 from tractable.linear.mode_readers import ModeReaders
 from tractable.linear.modes import task_modes
 from tractable.linear.records import brief
@@ -72,6 +77,8 @@ class ModeDynamics(ModeReaders):
         The start, where the method needs it.
     whitening : ndarray or None
         Sigma_x^(-1/2), where the inputs were whitened.
+    targets : ndarray or None
+        The targets, shape (P, n_out), for stochastic gradient descent.
     """
 
     U: np.ndarray
@@ -93,6 +100,7 @@ class ModeDynamics(ModeReaders):
     features: tuple[str, ...] = ()
     weights: tuple[np.ndarray, ...] = ()
     whitening: np.ndarray | None = None
+    targets: np.ndarray | None = None
 
     __repr__ = brief
 
@@ -164,7 +172,6 @@ class ModeDynamics(ModeReaders):
         array([1.334, 1.9  , 3.453])
         """
         found = correlations(X, Y, norm=norm, center=center)
-        inputs = X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
         return cls._from_statistics(
             found,
             depth=depth,
@@ -174,7 +181,8 @@ class ModeDynamics(ModeReaders):
             white_tol=white_tol,
             method=method,
             whiten=whiten,
-            inputs=inputs if found.mean_x is None else inputs - found.mean_x,
+            inputs=centered(X, found.mean_x),
+            targets=centered(Y, found.mean_y),
             items=tuple(items or ()),
             features=tuple(features or ()),
         )
@@ -299,7 +307,6 @@ class ModeDynamics(ModeReaders):
         found = correlations(X, Y, norm=norm, center=center)
         check_shape("the model's first layer", weights[0].shape, ("units", len(found.cov_x)))
         check_shape("the model's last layer", weights[-1].shape, (len(found.cov_yx), "units"))
-        inputs = X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
         return cls._from_statistics(
             found,
             depth=len(weights),
@@ -309,7 +316,8 @@ class ModeDynamics(ModeReaders):
             rank=rank,
             white_tol=white_tol,
             method=method,
-            inputs=inputs if found.mean_x is None else inputs - found.mean_x,
+            inputs=centered(X, found.mean_x),
+            targets=centered(Y, found.mean_y),
             items=tuple(items or ()),
             features=tuple(features or ()),
         )
@@ -328,6 +336,7 @@ class ModeDynamics(ModeReaders):
         whiten: bool = False,
         weights: Sequence[np.ndarray] | None = None,
         inputs: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
         belief_scale: float = 1.0,
         items: tuple[str, ...] = (),
         features: tuple[str, ...] = (),
@@ -373,6 +382,7 @@ class ModeDynamics(ModeReaders):
             features=features,
             weights=() if chosen == "aligned" else tuple(start.matrices()),
             whitening=whitening,
+            targets=targets,
         )
 
     def simulate(
@@ -385,7 +395,7 @@ class ModeDynamics(ModeReaders):
         progress: Any = None,
         **settings: Any,
     ) -> Simulation:
-        """Train networks on the same statistics by full-batch gradient descent.
+        """Train networks on the same task by gradient descent.
 
         All arguments are those of `tractable.linear.simulate`.
 
@@ -396,7 +406,7 @@ class ModeDynamics(ModeReaders):
         >>> bool(trained.compare(dynamics).strength_error.max() < 0.02)
         True
         """
-        from tractable.linear.simulation import simulate
+        from tractable.linear.training import simulate
 
         return simulate(
             self, lr, steps, seeds=seeds, init=init, device=device, progress=progress, **settings

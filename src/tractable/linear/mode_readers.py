@@ -216,6 +216,7 @@ class ModeReaders:
             "cov_x": ("input", "input_"),
             "cov_yx": ("output", "input"),
             "inputs": ("example", "input"),
+            "targets": ("example", "output"),
             "whitening": ("input", "input_"),
         }
         whole: Any = self  # a dataclass

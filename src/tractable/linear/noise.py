@@ -61,8 +61,8 @@ def detection_edge(n_in: int, n_out: int, sigma: float = 1.0, *, edge: Edge = "t
     >>> round(detection_edge(400, 200), 4), round(detection_edge(400, 200, edge="asymptotic"), 4)
     (1.7307, 1.7071)
     """
-    check_range("n_in", n_in, 1)
-    check_range("n_out", n_out, 1)
+    check_range("n_in", n_in, 1, LARGEST)
+    check_range("n_out", n_out, 1, LARGEST)
     check_range("sigma", sigma, 0.0, LARGEST)
     check_choice("edge", edge, ("tw99", "asymptotic"))
     if edge == "asymptotic":

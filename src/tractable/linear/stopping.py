@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractable.core.checks import TractableWarning, check_choice, check_range
-from tractable.linear.arrays import LARGEST, as_float64
-from tractable.linear.examples import Coordinates, coordinates
+from tractable.linear.arrays import LARGEST
+from tractable.linear.examples import Coordinates, coordinates, read_examples, read_signals
 from tractable.linear.generalization import least_error
 from tractable.linear.inputs import check_count, check_size
-from tractable.linear.noise import Edge, bulk_misfit, noise_and_rank
+from tractable.linear.noise import Edge, bulk_misfit
 from tractable.linear.records import brief, from_dataset, to_dataset
-from tractable.linear.shrinkage import signals_above
 from tractable.linear.strengths import check_depth, deep_strength
 from tractable.linear.students import HeldOut, train_students
 
@@ -192,7 +191,9 @@ def optimal_stopping(
     >>> report.method, report.detected_rank, report.step, report.reliable
     ('aligned', 2, 183, True)
     """
-    x, y = _examples(X, Y)
+    x, y = read_examples(X=X, Y=Y)
+    if len(x) < 3:
+        raise ValueError(f"X must have at least 3 examples (rows), got {len(x)}")
     check_size("learning_rate", learning_rate)
     check_depth(depth)
     check_size("init_strength", init_strength)
@@ -203,7 +204,7 @@ def optimal_stopping(
     check_count("max_steps", max_steps)
     check_count("seed", seed, 0)
     c = coordinates(x, y, center=center, white_tol=white_tol)
-    size, rank, spikes = _signals(c, sigma, edge)
+    size, rank, spikes = read_signals(c, sigma, edge)
     refused = not c.white and (whiten is False or c.n_examples < 2 * c.n_directions)
     if refused:
         why = "whiten=False" if whiten is False else f"P = {len(x)} < 2 N1 = {2 * c.n_directions}"
@@ -227,28 +228,6 @@ def optimal_stopping(
 
 
 # --- parts ---------------------------------------------------------------------------------------
-
-
-def _examples(X: Numbers, Y: Numbers) -> tuple[Floats, Floats]:
-    x, y = as_float64("X", X), as_float64("Y", Y)
-    for name, value in (("X", x), ("Y", y)):
-        if value.ndim != 2:
-            raise ValueError(f"{name} must have shape (examples, columns), got {value.shape}")
-    if len(x) != len(y):
-        raise ValueError(
-            f"X and Y must have the same number of examples (rows), got {len(x)} and {len(y)}"
-        )
-    if len(x) < 3:
-        raise ValueError(f"X must have at least 3 examples (rows), got {len(x)}")
-    return x, y
-
-
-def _signals(c: Coordinates, sigma: float | None, edge: Edge) -> tuple[float, int, SpikeResult]:
-    """Return the noise of a target, the number of signals, and the signals in units of targets."""
-    k, n_out = c.n_directions, c.n_out
-    size = c.residual_noise if sigma is None else sigma
-    size, rank = noise_and_rank(c.s, n_out, k, sigma=size, edge=edge)
-    return size, rank, signals_above(c.s[:rank], n_out / k, size * np.sqrt(k))
 
 
 def _predicted(

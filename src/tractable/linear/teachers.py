@@ -251,6 +251,8 @@ def permute_examples(Y: Numbers, seed: int = 0) -> Numbers:
     True
     """
     values = as_float64("Y", Y)
+    if values.ndim == 0:
+        raise ValueError("Y must have an axis of examples, got one number")
     return as_kind_of(random_numbers("seed", seed).permutation(values, axis=0), Y)
 
 

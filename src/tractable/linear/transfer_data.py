@@ -9,18 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractable.core.checks import check_range
-from tractable.linear.arrays import as_float64
-from tractable.linear.examples import Coordinates, coordinates
-from tractable.linear.noise import Edge, noise_and_rank
+from tractable.linear.examples import Coordinates, coordinates, read_examples, read_signals
+from tractable.linear.noise import Edge
 from tractable.linear.records import brief, from_dataset, to_dataset
-from tractable.linear.shrinkage import signals_above
 from tractable.linear.transfer import transfer_benefit
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tractable.linear.arrays import Numbers
-    from tractable.linear.spikes import SpikeResult
 
 __all__ = ["TransferEstimate", "transfer_from_data"]
 
@@ -131,19 +128,20 @@ def transfer_from_data(
     >>> abs(float(estimate.overlap[0, 0])) > 0.9, estimate.benefit > 0.05
     (True, True)
     """
-    x = as_float64("X", X)
-    tasks = [as_float64("Y_a", Y_a), as_float64("Y_b", Y_b)]
-    for name, value in (("X", x), ("Y_a", tasks[0]), ("Y_b", tasks[1])):
-        if value.ndim != 2 or len(value) != len(x):
-            raise ValueError(
-                f"{name} must have shape ({len(x)} examples, columns), got {value.shape}"
-            )
+    x, *tasks = read_examples(X=X, Y_a=Y_a, Y_b=Y_b)
     found = []
     for name, y, sigma in (("sigma_a", tasks[0], sigma_a), ("sigma_b", tasks[1], sigma_b)):
         if sigma is not None:
             check_range(name, sigma, 0.0, open_low=True)
         c = coordinates(x, y, center=center)
-        found.append((c, *_signals(c, sigma, edge)))
+        size, rank, spikes = read_signals(c, sigma, edge)
+        if size == 0:
+            raise ValueError(
+                "the targets have no noise (their correlation with the inputs has a low rank): "
+                "every signal is learned exactly, alone as with another task; pass sigma_a and "
+                "sigma_b to assume some"
+            )
+        found.append((c, size, rank, spikes))
     (c_a, size_a, rank_a, spikes_a), (c_b, size_b, rank_b, spikes_b) = found
     k = c_a.n_directions
     snr_a = spikes_a.s_signal / (size_a * np.sqrt(k))
@@ -178,22 +176,6 @@ def transfer_from_data(
         sigma_b=float(size_b),
         reliable=not reasons,
         reasons=reasons,
-    )
-
-
-def _signals(c: Coordinates, sigma: float | None, edge: Edge) -> tuple[float, int, SpikeResult]:
-    size = c.residual_noise if sigma is None else sigma
-    size, rank = noise_and_rank(c.s, c.n_out, c.n_directions, sigma=size, edge=edge)
-    if size == 0:
-        raise ValueError(
-            "the targets have no noise (their correlation with the inputs has a low rank): every "
-            "signal is learned exactly, alone as with another task; pass sigma_a and sigma_b to "
-            "assume some"
-        )
-    return (
-        size,
-        rank,
-        signals_above(c.s[:rank], c.n_out / c.n_directions, size * np.sqrt(c.n_directions)),
     )
 
 

@@ -64,6 +64,7 @@ def prototypes(dyn: ModeDynamics) -> np.ndarray:
     >>> prototypes(toy_items().dynamics()).shape
     (7, 4)
     """
+    check_dynamics("dyn", dyn)
     return dyn.U
 
 

@@ -58,6 +58,9 @@ def conservation(
     ----------
     Saxe, McClelland, Ganguli 2019, arXiv:1810.10531.
     """
+    for name, sim in (("sim_a", sim_a), ("sim_b", sim_a if sim_b is None else sim_b)):
+        if not isinstance(sim, Simulation):
+            raise TypeError(f"{name} must be a Simulation, got {type(sim).__name__}")
     when = sim_a.t[-1:] if t is None else np.atleast_1d(np.asarray(t, dtype=float))
     if len(when) != 1:
         raise ValueError(f"t must be one time, got {len(when)}")

@@ -106,6 +106,11 @@ def differentiation_order(
     times = _times(dyn)
     strengths = dyn.strengths(times)
     names, when, modes, shares = [], [], [], []
+    if not hasattr(labels, "items"):
+        raise TypeError(
+            "labels must map names of distinctions to classes of the items, got "
+            f"{type(labels).__name__}"
+        )
     for name, classes in labels.items():
         weights = class_separation(dyn, classes)
         parts = weights * final

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable.core.checks import check_range
+from tractable.linear.arrays import as_float64
 from tractable.linear.flow import check_times
 from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
@@ -89,6 +90,9 @@ def bump(path: np.ndarray) -> np.ndarray:
     >>> bump(np.array([[0.0, 0.0], [0.5, 0.2], [0.1, 0.9]]))
     array([0.4, 0. ])
     """
+    path = as_float64("path", path)
+    if path.ndim == 0 or not len(path):
+        raise ValueError(f"path must have an axis of times, got shape {path.shape}")
     fall = (np.maximum.accumulate(path, axis=0) - path).max(0)
     rise = (path - np.minimum.accumulate(path, axis=0)).max(0)
     return np.minimum(fall, rise)

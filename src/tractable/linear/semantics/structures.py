@@ -144,8 +144,8 @@ def clusters(n_clusters: int = 3, size: int = 5, weight: float = 1.0, sg: float 
     >>> clusters(2, 3).spectrum().round(3)  # 2 of groups as a whole, 4 within them
     array([4.   , 4.   , 0.308, 0.308, 0.308, 0.308])
     """
-    check_range("n_clusters", n_clusters, 1)
-    check_range("size", size, 1)
+    check_count("n_clusters", n_clusters)
+    check_count("size", size)
     graph = np.kron(np.eye(n_clusters), weight * (np.ones((size, size)) - np.eye(size)))
     return gaussian_structure(graph, sg, name="clusters")
 
@@ -160,7 +160,7 @@ def ring(n: int = 12, weight: float = 1.0, sg: float = 2.0) -> Structure:
     >>> ring(12).spectrum()[:5].round(3)
     array([4.   , 1.931, 1.931, 0.8  , 0.8  ])
     """
-    check_range("n", n, 3)
+    check_count("n", n, 3)
     graph = weight * np.roll(np.eye(n), 1, axis=1)
     return gaussian_structure(graph + graph.T, sg, name="ring")
 
@@ -173,7 +173,7 @@ def chain(n: int = 12, weight: float = 1.0, sg: float = 2.0) -> Structure:
     >>> chain(3, sg=1.0).spectrum().round(3)
     array([1.  , 0.5 , 0.25])
     """
-    check_range("n", n, 2)
+    check_count("n", n, 2)
     graph = weight * np.eye(n, k=1)
     return gaussian_structure(graph + graph.T, sg, name="chain")
 
@@ -186,8 +186,8 @@ def grid(rows: int = 5, columns: int = 5, weight: float = 1.0, sg: float = 2.0) 
     >>> grid(2, 2, sg=1.0).spectrum().round(3)
     array([1.   , 0.333, 0.333, 0.2  ])
     """
-    check_range("rows", rows, 1)
-    check_range("columns", columns, 1)
+    check_count("rows", rows)
+    check_count("columns", columns)
     path = [np.eye(n, k=1) + np.eye(n, k=-1) for n in (rows, columns)]
     graph = np.kron(path[0], np.eye(columns)) + np.kron(np.eye(rows), path[1])
     return gaussian_structure(weight * graph, sg, name="grid")
