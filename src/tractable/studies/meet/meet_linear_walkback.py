@@ -232,8 +232,8 @@ class MeetLinearWalkback(Study):
         if slow != fast:
             name = f"second stage of plane {slow + 1} over that of plane {fast + 1}"
             late = ratio(measured.time.values, measured.plane_rate.mean("net"), theory, slow, fast)
-            told = ratio(theory.time.values, theory.plane_rate.mean("net"), theory, slow, fast)
-            yield Check(f"one hidden layer: {name}", late, told, rtol=0.05, source=MODES)
+            said = ratio(theory.time.values, theory.plane_rate.mean("net"), theory, slow, fast)
+            yield Check(f"one hidden layer: {name}", late, said, rtol=0.05, source=MODES)
             at = measured.shallow_time.values
             together = ratio(at, measured.shallow_plane_rate, theory, slow, fast)
             yield Check(f"no hidden layer: {name}, no later", together, 1.1, kind="at_most",
