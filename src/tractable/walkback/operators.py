@@ -281,6 +281,8 @@ class GaussianOperator(TransitionOperator):
         self, s: Tensor, temperature: float | Tensor, *, step: int | Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation with one call of the network."""
+        if not isinstance(s, Tensor) or tuple(s.shape[1:]) != self.event_shape:
+            self.check_state(s)
         t = expand(temperature, s)
         nominal = self.nominal * t ** (self.temperature_power / 2)
         proposed, raw = self._propose(s, nominal, step)
@@ -391,6 +393,8 @@ class BernoulliOperator(TransitionOperator):
     ) -> None:
         super().__init__()
         check_range("alpha", alpha, 0, 1, open_low=True)
+        if not callable(net):
+            raise TypeError(f"net must be a module, got {type(net).__name__}")
         self.net, self.alpha, self.centered = net, alpha, centered
         self.event_shape = _event(event_shape)
 
