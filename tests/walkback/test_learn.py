@@ -21,6 +21,7 @@ from tractable.walkback import (
     log_likelihood_bound,
     mlp_operator,
     sample,
+    swiss_roll,
     walkback_loss,
     walkback_path,
 )
@@ -138,6 +139,48 @@ def test_a_collapsing_noise_is_reported_and_the_best_bound_is_kept() -> None:
     history = found.history
     assert history["loss"][-20:].mean() < history["loss"][:20].mean()
     assert found.best_step == history["eval_step"][int(np.argmax(history["bound"]))]
+
+
+def test_the_objective_grows_while_the_bound_falls() -> None:
+    """With a tiny floor of the noise: the bound, not the objective, says which weights to keep."""
+    x = torch.from_numpy(swiss_roll().sample(2000, 0)).float()
+    torch.manual_seed(0)
+    operator = mlp_operator(
+        2, (32,), sigma="learned", sigma_start=0.1, sigma_min=1e-4, skip="leak",
+        time_conditioning="none",
+    )  # fmt: skip
+    with quiet():
+        found = fit(
+            operator, x, schedule=Schedule.constant(4), steps=500, batch_size=32, lr=5e-3,
+            val_data=x[:200], eval_every=50, progress=False, device="cpu", ema=0.9,
+        )  # fmt: skip
+    history, best = found.history, found.best_step
+    assert best < 500
+    assert history["loss"][-50:].mean() < history["loss"][best - 50 : best].mean() - 0.2
+    assert history["bound"][-1] < history["bound"].max()
+    assert history["sigma"][-1] < history["sigma"][best // 50 - 1]
+
+
+def test_one_seed_gives_one_history_and_a_new_ladder_resumes(tmp_path: Path) -> None:
+    settings = {
+        "schedule": Schedule.geometric(3, 1.5), "steps": 12, "batch_size": 8, "adapt_every": 4,
+        "progress": False, "device": "cpu",
+    }  # fmt: skip
+
+    class Stop:
+        def on_step(self, info) -> None:
+            if info.step == 6:
+                raise KeyboardInterrupt
+
+    with quiet():
+        whole, twin = fit(small(), DATA, **settings), fit(small(), DATA, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+        again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
+    assert len(whole.schedule) > 3  # fitted to the data's width
+    for other in (twin, again):
+        assert np.array_equal(whole.history["loss"], other.history["loss"])
+        assert torch.equal(whole.schedule.temperatures, other.schedule.temperatures)
 
 
 def test_a_walk_that_does_not_heat_is_reported() -> None:

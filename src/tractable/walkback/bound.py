@@ -13,9 +13,10 @@ from torch import Tensor
 
 from tractable.core.checks import TractableWarning, check_choice, check_range
 from tractable.core.progress import track
-from tractable.walkback.operators import TransitionOperator
+from tractable.walkback.operators import TransitionOperator, check_count
 from tractable.walkback.paths import density_difference
-from tractable.walkback.schedule import Schedule
+from tractable.walkback.priors import check_prior
+from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["BoundResult", "LevelTable", "LowESSWarning", "level_table", "log_likelihood_bound"]
 
@@ -142,8 +143,10 @@ def log_likelihood_bound(
     check_range("num_paths", num_paths, 1)
     operator.check_state(x, "x")
     refuse_batch_statistics(operator)
-    chunk = chunk or 8192
-    check_range("chunk", chunk, 1)
+    chunk = 8192 if chunk is None else chunk
+    check_count("chunk", chunk)
+    check_schedule(schedule)
+    check_prior(prior, operator)
     weights = torch.empty(num_paths, len(x), dtype=torch.float64)
     terms = torch.zeros(len(schedule), dtype=torch.float64)
     ends = 0.0
@@ -263,6 +266,8 @@ def level_table(
     from tractable.walkback.distances import mmd2
 
     check_range("n", n, 2)
+    check_schedule(schedule)
+    check_prior(prior, operator)
     check_range("n_components", n_components, 1, operator.dim)
     operator.check_state(x, "x")
     rows = torch.randint(len(x), (n,), generator=generator)

@@ -110,6 +110,9 @@ def probability_current(
         Bounds that are no intervals; states of one dimension.
     """
     check_range("burn_in", burn_in, 0)
+    for count in (bins,) if isinstance(bins, int) else bins:
+        check_range("bins", count, 2)
+    check_range("temperature", temperature, 0, open_low=True)
     check_range("num_steps", num_steps, 1)
     if operator.dim < 2:
         raise ValueError("a current needs states of two dimensions or more, got 1")

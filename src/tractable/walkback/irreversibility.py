@@ -240,6 +240,8 @@ def _start(
             "states, data, or the prior of the fit"
         )
     if not isinstance(start, Tensor):
+        if not hasattr(start, "sample"):
+            raise TypeError(f"start must be a tensor or a prior, got {type(start).__name__}")
         return start.sample(n, generator=generator)
     operator.check_state(start, "start")
     start = start.to(device_of(operator))
@@ -468,7 +470,10 @@ def detailed_balance_test(
     from scipy.stats import norm
 
     check_range("n_components", n_components, 1)
-    check_range("num_chains", num_chains, 2)
+    check_range("temperature", temperature, 0, open_low=True)
+    for name, value, low in (("num_chains", num_chains, 2), ("num_steps", num_steps, 1),
+                             ("burn_in", burn_in, 0)):  # fmt: skip
+        check_range(name, value, low)
     s = _start(operator, start, num_chains, generator)
     records = _walk(operator, s, temperature, burn_in, num_steps, step, generator, True)
     before, after = (torch.stack(part)[..., :n_components].numpy()

@@ -27,9 +27,9 @@ from tractable.train import choose_device
 from tractable.train.checkpoint import configuration, read_state, write_state
 from tractable.walkback.bound import log_likelihood_bound
 from tractable.walkback.objective import pair_loss, walkback_loss
-from tractable.walkback.operators import TransitionOperator
-from tractable.walkback.priors import prior_for, walk_ends
-from tractable.walkback.schedule import Schedule
+from tractable.walkback.operators import TransitionOperator, check_count
+from tractable.walkback.priors import check_prior, prior_for, walk_ends
+from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["FitResult", "NoHeatingWarning", "SigmaCollapseWarning", "StepInfo", "fit"]
 
@@ -250,8 +250,16 @@ def fit(
     check_choice("mode", mode, ("walkback", "elbo", "released_code"))
     check_choice("update", update, ("pool", "accumulate", "online"))
     check_choice("amp", amp, (None, "bf16", "fp16"))
+    check_choice("estimator", estimator, ("pathwise", "reinforce"))
+    check_schedule(schedule)
     for name, value in (("batch_size", batch_size), ("checkpoint_every", checkpoint_every)):
-        check_range(name, value, 1)
+        check_count(name, value)
+    for name, count in (("eval_every", eval_every), ("patience", patience),
+                        ("adapt_every", adapt_every), ("chunk", chunk)):  # fmt: skip
+        if count is not None:
+            check_count(name, count)
+    check_count("warmup", warmup, 0)
+    check_range("final_lr", final_lr, 0, 1)
     check_range("lr", lr, 0, open_low=True)
     check_range("grad_clip", grad_clip, 0, open_low=True)
     if ema is not None:
@@ -266,11 +274,12 @@ def fit(
         assert epochs is not None
         check_range("epochs", epochs, 1)
         steps = epochs * max(1, len(x) // batch_size)
-    check_range("steps", steps, 1)
+    check_count("steps", steps)
     held = None if val_data is None else as_tensor(val_data, "val_data").to(where)[:EVAL_POINTS]
     if held is not None:
         operator.check_state(held, "val_data")
     prior = prior_for(operator, x) if prior is None else prior
+    check_prior(prior, operator)
     prior.to(where)
     if amp == "fp16" and where.type != "cuda":
         raise ValueError("amp='fp16' needs a GPU; on a CPU use 'bf16'")

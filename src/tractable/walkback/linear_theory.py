@@ -46,6 +46,38 @@ def matrices(A: ArrayLike, D: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return a, d
 
 
+def as_temperatures(value: ArrayLike) -> np.ndarray:
+    """Return temperatures as a vector.
+
+    Raises
+    ------
+    ValueError
+        None, or not all finite and above 0.
+    """
+    t = np.asarray(value, dtype=np.float64)
+    if t.ndim != 1 or not t.size:
+        raise ValueError(f"temperatures must have shape (L,) with L >= 1, got {t.shape}")
+    check_finite("temperatures", t)
+    check_range("temperatures", float(t.min()), 0, open_low=True)
+    return t
+
+
+def check_covariance(name: str, value: np.ndarray) -> None:
+    """Refuse what is no covariance of a density.
+
+    Raises
+    ------
+    ValueError
+        Not finite, not symmetric, or an eigenvalue is not above 0.
+    """
+    check_finite(name, value)
+    if (
+        not np.allclose(value, value.T, atol=1e-8 * max(np.abs(value).max(), 1e-300))
+        or np.linalg.eigvalsh(value).min() <= 0
+    ):
+        raise ValueError(f"{name} must be symmetric with positive eigenvalues: it is a covariance")
+
+
 def refuse_unstable(A: np.ndarray) -> None:
     """Refuse an operator without a stationary law.
 
@@ -266,6 +298,8 @@ def gaussian_kl(
     >>> round(gaussian_kl(zero, 0.5 * one, zero, one), 6)
     0.096574
     """
+    check_covariance("cov_p", cov_p)
+    check_covariance("cov_q", cov_q)
     gap = mean_q - mean_p
     ratio = np.linalg.solve(cov_q, cov_p)
     quadratic = float(gap @ np.linalg.solve(cov_q, gap))
@@ -319,7 +353,7 @@ def generated_law(
     a, d = matrices(A, D)
     shift = np.zeros(len(a)) if b is None else np.asarray(b, dtype=np.float64)
     mean, cov = np.asarray(prior_mean, np.float64), np.asarray(prior_cov, np.float64)
-    for t in np.asarray(temperatures, dtype=np.float64)[::-1]:
+    for t in as_temperatures(temperatures)[::-1]:
         mean, cov = a @ mean + shift, a @ cov @ a.T + t * d
     return mean, (cov + cov.T) / 2
 
@@ -366,8 +400,9 @@ def linear_bound(
     precision = np.linalg.inv(d)
     mean = np.atleast_2d(np.asarray(x, dtype=np.float64))
     check_shape("x", mean.shape, ("B", n))
+    check_finite("x", mean)
     spread, terms = np.zeros((n, n)), []
-    for t in np.asarray(temperatures, dtype=np.float64):
+    for t in as_temperatures(temperatures):
         after, grown = mean @ a.T + shift, a @ spread @ a.T + t * d
         residual = mean - after @ a.T - shift
         cross = spread @ a.T @ a.T  # Cov(s_{t-1}, A s_t)

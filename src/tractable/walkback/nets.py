@@ -10,11 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice
 from tractable.walkback.operators import (
     BernoulliOperator,
     GaussianOperator,
     TransitionOperator,
+    check_count,
 )
 
 __all__ = ["conv_operator", "mlp_operator"]
@@ -144,7 +145,7 @@ def mlp_operator(
     >>> operator.mean(torch.ones(1, 2), 1.0).shape
     torch.Size([1, 2])
     """
-    check_range("dim", dim, 1)
+    check_count("dim", dim)
     check_choice("kind", kind, ("gaussian", "bernoulli"))
     if not hidden or min(hidden) < 1:
         raise ValueError(f"hidden must hold positive numbers of units, got {tuple(hidden)}")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import check_choice
-from tractable.walkback.operators import TransitionOperator
+from tractable.walkback.operators import TransitionOperator, check_count
 from tractable.walkback.paths import density_difference
-from tractable.walkback.schedule import Schedule
+from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["WalkbackStats", "pair_loss", "walkback_loss"]
 
@@ -129,6 +129,9 @@ def walkback_loss(
     Goyal, Ke, Ganguli, Bengio 2017, arXiv:1711.02282, algorithm 1.
     """
     check_choice("mode", mode, MODES)
+    check_schedule(schedule)
+    if chunk is not None:
+        check_count("chunk", chunk)
     check_choice("estimator", estimator, ("pathwise", "reinforce"))
     operator.check_state(x, "x")
     if mode == "elbo":

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -90,6 +91,19 @@ class TransitionOperator(nn.Module):
             raise ValueError(f"{name} must hold 0 and 1 only")
 
 
+def check_count(name: str, value: Any, low: int = 1) -> None:
+    """Refuse what is no whole number, or below ``low``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument and what came.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    check_range(name, int(value), low)
+
+
 def expand(temperature: float | Tensor, s: Tensor) -> Tensor:
     """Return the temperature as a tensor that broadcasts over the states.
 
@@ -99,8 +113,10 @@ def expand(temperature: float | Tensor, s: Tensor) -> Tensor:
         It is not positive.
     """
     t = torch.as_tensor(temperature, dtype=s.dtype, device=s.device)
-    if not bool((t > 0).all()):
-        raise ValueError(f"temperature must be above 0, got {float(t.min()):g}")
+    if not bool(((t > 0) & t.isfinite()).all()):
+        raise ValueError(
+            f"temperature must be above 0 and finite, got {float(t.min()):g} to {float(t.max()):g}"
+        )
     return t if t.ndim == 0 else t.reshape(-1, *[1] * (s.ndim - 1))
 
 
@@ -196,6 +212,8 @@ class GaussianOperator(TransitionOperator):
             ("sigma_start", sigma_start),
         ):  # fmt: skip
             check_range(name, value, 0, open_low=True)
+        if not callable(net):
+            raise TypeError(f"net must be a module, got {type(net).__name__}")
         self.net = net
         self.event_shape = _event(event_shape)
         self.alpha, self.skip, self.scale = alpha, skip, scale
@@ -208,10 +226,12 @@ class GaussianOperator(TransitionOperator):
             raise ValueError("variances belong to skip='gaussian', and that needs them")
         if variances is not None:
             given = torch.as_tensor(variances, dtype=torch.get_default_dtype())
-            if tuple(given.shape) != self.event_shape or not bool((given > 0).all()):
+            if tuple(given.shape) != self.event_shape or not bool(
+                ((given > 0) & given.isfinite()).all()
+            ):
                 raise ValueError(
-                    f"variances must be above 0 and of shape {self.event_shape}, got "
-                    f"{tuple(given.shape)} with a least one of {float(given.min()):g}"
+                    f"variances must be above 0, finite and of shape {self.event_shape}, got "
+                    f"{tuple(given.shape)} from {float(given.min()):g} to {float(given.max()):g}"
                 )
             self.register_buffer("variances", given)
 
@@ -227,8 +247,11 @@ class GaussianOperator(TransitionOperator):
                     f"sigma must be a number or of shape {self.event_shape}, got "
                     f"{tuple(given.shape)}"
                 )
-            if not bool((given > 0).all()):
-                raise ValueError(f"sigma must be above 0, got {float(given.min()):g}")
+            if not bool(((given > 0) & given.isfinite()).all()):
+                raise ValueError(
+                    f"sigma must be above 0 and finite, got {float(given.min()):g} to "
+                    f"{float(given.max()):g}"
+                )
             self.register_buffer("sigma_fixed", given)
             self.nominal = float(given.max())
             return
@@ -258,6 +281,8 @@ class GaussianOperator(TransitionOperator):
         self, s: Tensor, temperature: float | Tensor, *, step: int | Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation with one call of the network."""
+        if not isinstance(s, Tensor) or tuple(s.shape[1:]) != self.event_shape:
+            self.check_state(s)
         t = expand(temperature, s)
         nominal = self.nominal * t ** (self.temperature_power / 2)
         proposed, raw = self._propose(s, nominal, step)
@@ -368,6 +393,8 @@ class BernoulliOperator(TransitionOperator):
     ) -> None:
         super().__init__()
         check_range("alpha", alpha, 0, 1, open_low=True)
+        if not callable(net):
+            raise TypeError(f"net must be a module, got {type(net).__name__}")
         self.net, self.alpha, self.centered = net, alpha, centered
         self.event_shape = _event(event_shape)
 

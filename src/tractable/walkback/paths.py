@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
 from tractable.core.progress import track
-from tractable.walkback.operators import TransitionOperator
-from tractable.walkback.schedule import Schedule
+from tractable.walkback.operators import TransitionOperator, check_count
+from tractable.walkback.priors import check_prior, check_tensor
+from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["Path", "Trajectory", "inpaint", "sample", "walkback_path"]
 
@@ -102,6 +102,7 @@ def walkback_path(
     Goyal, Ke, Ganguli, Bengio 2017, arXiv:1711.02282, algorithm 1.
     """
     operator.check_state(x, "x")
+    check_schedule(schedule)
     states, log_q, log_p = [x], [], []
     for k, temperature in enumerate(schedule.temperatures.tolist()):
         after = operator.sample(states[-1], temperature, step=k, generator=generator)
@@ -163,12 +164,14 @@ def sample(
     -------
     Tensor, shape ``(n, *event)``, or Trajectory
     """
-    check_range("n", n, 1)
-    check_range("extra_steps", extra_steps, 0)
-    check_range("repeats", repeats, 1)
-    check_range("chunk", chunk, 1)
+    counts = {"n": (n, 1), "extra_steps": (extra_steps, 0), "repeats": (repeats, 1),
+              "chunk": (chunk, 1)}  # fmt: skip
+    for name, (value, low) in counts.items():
+        check_count(name, value, low)
     if record_every is not None:
-        check_range("record_every", record_every, 1)
+        check_count("record_every", record_every)
+    check_schedule(schedule)
+    check_prior(prior, operator)
     if return_mean and not hasattr(operator, "mean"):
         raise TypeError("return_mean needs an operator with a mean; this one has none")
     ladder = list(enumerate(schedule.temperatures.tolist()))[::-1]
@@ -304,6 +307,11 @@ def inpaint(
     Tensor
         Shape of x; equal to x bit for bit where the mask is True.
     """
+    check_schedule(schedule)
+    check_prior(prior, operator)
+    check_count("num_resample", num_resample)
+    check_count("extra_steps", extra_steps, 0)
+    check_tensor("x", x)
     mask = torch.as_tensor(mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"mask must be boolean, got {mask.dtype}")

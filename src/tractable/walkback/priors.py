@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tractable.core.checks import check_choice, check_finite, check_range
-from tractable.walkback.operators import LOG_2PI, TransitionOperator
+from tractable.walkback.operators import LOG_2PI, TransitionOperator, _event
 from tractable.walkback.schedule import Schedule
 
 __all__ = ["BernoulliPrior", "GaussianPrior", "prior_for"]
@@ -41,7 +41,7 @@ class GaussianPrior(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("covariance", covariance, ("diag", "full"))
-        self.event_shape, self.covariance = tuple(event_shape), covariance
+        self.event_shape, self.covariance = _event(event_shape), covariance
         dim = math.prod(self.event_shape)
         self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
         second = torch.eye(dim) if covariance == "full" else torch.ones(dim)
@@ -50,6 +50,7 @@ class GaussianPrior(nn.Module):
     @classmethod
     def from_data(cls, x: Tensor, *, covariance: Literal["diag", "full"] = "diag") -> GaussianPrior:
         """Return the prior with the moments of x, shape ``(n, *event)``, n >= 2."""
+        check_tensor("x", x)
         check_range("len(x)", len(x), 2)
         prior = cls(tuple(x.shape[1:]), covariance=covariance)
         prior.update_(x, 0.0)
@@ -75,6 +76,7 @@ class GaussianPrior(nn.Module):
         The variance comes from the mixed second moment, so that small batches do not shrink it.
         """
         check_range("decay", decay, 0, 1)
+        check_rows("s", s, self.event_shape)
         check_finite("s", s)
         rows = s.detach().double().flatten(1).to(self.mean.device)
         second = rows.square().mean(0) if self.covariance == "diag" else rows.T @ rows / len(rows)
@@ -137,13 +139,14 @@ class BernoulliPrior(nn.Module):
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
-        self.event_shape = tuple(event_shape)
+        self.event_shape = _event(event_shape)
         dim = math.prod(self.event_shape)
         self.register_buffer("probability", torch.full((dim,), 0.5, dtype=torch.float64))
 
     @classmethod
     def from_data(cls, x: Tensor) -> BernoulliPrior:
         """Return the prior with the means of x, shape ``(n, *event)``."""
+        check_tensor("x", x)
         prior = cls(tuple(x.shape[1:]))
         prior.update_(x, 0.0)
         return prior.to(x.device)
@@ -164,7 +167,9 @@ class BernoulliPrior(nn.Module):
     def update_(self, s: Tensor, decay: float = 0.99) -> None:
         """Mix the means of s in."""
         check_range("decay", decay, 0, 1)
-        check_finite("s", s)
+        check_rows("s", s, self.event_shape)
+        if not bool(((s == 0) | (s == 1)).all()):
+            raise ValueError("s must hold 0 and 1 only")
         mean = s.detach().double().flatten(1).mean(0).to(self.probability.device)
         self.probability.mul_(decay).add_(mean, alpha=1 - decay)
 
@@ -181,6 +186,53 @@ class BernoulliPrior(nn.Module):
         p = self.probability.clamp(1e-12, 1 - 1e-12)
         rows = s.double().flatten(1)
         return (rows * p.log() + (1 - rows) * (-p).log1p()).sum(1).to(s.dtype)
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """Refuse what is no tensor.
+
+    Raises
+    ------
+    TypeError
+        With what came.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+
+
+def check_rows(name: str, value: Any, event: tuple[int, ...]) -> None:
+    """Refuse what are no states of the shape ``(B, *event)``, B >= 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With what came.
+    """
+    check_tensor(name, value)
+    if len(value) == 0 or tuple(value.shape[1:]) != event:
+        raise ValueError(
+            f"{name} must have shape (B, {', '.join(map(str, event))}) with B >= 1, got "
+            f"{tuple(value.shape)}"
+        )
+
+
+def check_prior(prior: Any, operator: TransitionOperator) -> None:
+    """Refuse a prior of other states than the operator's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With what came.
+    """
+    if not (hasattr(prior, "sample") and hasattr(prior, "log_prob")):
+        raise TypeError(
+            f"prior must have sample and log_prob, got {type(prior).__name__}: pass that of the fit"
+        )
+    event = getattr(prior, "event_shape", operator.event_shape)
+    if tuple(event) != operator.event_shape:
+        raise ValueError(
+            f"prior must be of states of shape {operator.event_shape}, got {tuple(event)}"
+        )
 
 
 def prior_for(operator: TransitionOperator, x: Tensor) -> GaussianPrior | BernoulliPrior:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_finite, check_range, check_shape
 from tractable.walkback.linear_theory import (
+    as_temperatures,
+    check_covariance,
     gaussian_kl,
     linear_entropy_production,
     matrices,
@@ -50,7 +52,9 @@ def time_reversal(A: ArrayLike, D: ArrayLike, C: ArrayLike) -> tuple[np.ndarray,
     (array([[0.666667]]), array([[0.666667]]))
     """
     a, d = matrices(A, D)
-    c = np.asarray(C, dtype=np.float64)
+    c = np.atleast_2d(np.asarray(C, dtype=np.float64))
+    check_shape("C", c.shape, a.shape)
+    check_covariance("C", c)
     back = np.linalg.solve(a @ c @ a.T + d, a @ c).T
     noise = c - back @ a @ c
     return back, (noise + noise.T) / 2
@@ -161,7 +165,12 @@ def tied_ladder(
     >>> round(tied_ladder(2.0 ** np.arange(8))[2], 4)
     0.2467
     """
-    t = np.asarray(temperatures, dtype=np.float64)
+    t = as_temperatures(temperatures)
+    check_finite("a", float(a))
+    for name, value in (("d", d), ("v", v)):
+        check_range(name, value, 0, open_low=True)
+    check_range("damping", damping, 0, 1, open_low=True)
+    check_range("steps", steps, 1)
     for _ in range(steps):
         variance = np.empty(len(t) + 1)
         variance[0] = v
@@ -240,8 +249,16 @@ def conditioned_ladder(
     (1.049, 0.2072)
     """
     check_choice("noise", noise, ("fixed", "learned"))
-    t = np.asarray(temperatures, dtype=np.float64)
-    maps = np.broadcast_to(np.asarray(a, dtype=np.float64), t.shape).copy()
+    t = as_temperatures(temperatures)
+    for name, value in (("sigma", sigma), ("v", v)):
+        check_range(name, value, 0, open_low=True)
+    check_range("damping", damping, 0, 1, open_low=True)
+    check_range("steps", steps, 1)
+    start = np.asarray(a, dtype=np.float64)
+    if start.shape not in ((), t.shape):
+        raise ValueError(f"a must be a number or have shape {t.shape}, got {start.shape}")
+    check_finite("a", start)
+    maps = np.broadcast_to(start, t.shape).copy()
     spread = t * sigma**2
     for _ in range(steps):
         walked = _walked(maps, spread, v)
@@ -258,7 +275,9 @@ def gaussian_ladder(temperatures: ArrayLike, *, sigma: float, v: float) -> Ladde
 
     This is what ``GaussianOperator(skip="gaussian")`` does with F = 0 to a component of variance v.
     """
-    spread = np.asarray(temperatures, dtype=np.float64) * sigma**2
+    for name, value in (("sigma", sigma), ("v", v)):
+        check_range(name, value, 0, open_low=True)
+    spread = as_temperatures(temperatures) * sigma**2
     return _fixed_point(np.sqrt(np.maximum(0.0, 1 - spread / v)), spread, v)
 
 

@@ -10,9 +10,24 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import TractableWarning, check_finite, check_range
-from tractable.walkback.operators import TransitionOperator
+from tractable.walkback.operators import TransitionOperator, check_count
 
 __all__ = ["Schedule"]
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse what is no schedule.
+
+    Raises
+    ------
+    TypeError
+        With what came.
+    """
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule must be a Schedule, got {type(schedule).__name__}: wrap temperatures as "
+            "Schedule(temperatures)"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +76,8 @@ class Schedule:
         num_cold : int
             N1, >= 0.
         """
-        check_range("num_heat", num_heat, 0)
-        check_range("num_cold", num_cold, 0)
+        for name, value in (("num_heat", num_heat), ("num_cold", num_cold)):
+            check_count(name, value, 0)
         check_range("factor", factor, 1)
         steps = num_heat + num_cold
         check_range("num_heat + num_cold", steps, 1)
@@ -75,7 +90,7 @@ class Schedule:
     @classmethod
     def constant(cls, num_steps: int, temperature: float = 1.0) -> Schedule:
         """Return ``num_steps`` steps at one temperature."""
-        check_range("num_steps", num_steps, 1)
+        check_count("num_steps", num_steps)
         return cls(torch.full((num_steps,), float(temperature), dtype=torch.float64))
 
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from tractable.core.checks import check_choice, check_range, check_shape
+from tractable.core.checks import check_choice, check_finite, check_range, check_shape
 from tractable.walkback.distances import squared_distances
 
 __all__ = ["TOYS", "Toy", "gaussian_mmd2", "grid_mixture", "ring", "swiss_roll", "toy"]
@@ -53,6 +53,7 @@ class Toy:
         r"""Return :math:`\log \frac1k \sum_i N(x; c_i, s^2)` in nats, shape (m,)."""
         x = np.asarray(x, dtype=float)
         check_shape("x", x.shape, ("m", 2))
+        check_finite("x", x)
         constant = np.log(2 * np.pi * self.noise**2) + np.log(len(self.centers))
         parts = []
         for start in range(0, len(x), BLOCK):
@@ -202,6 +203,8 @@ def gaussian_mmd2(law: Toy, bandwidths: Sequence[float]) -> float:
     c = law.centers[every // 2 :: every]
     square = ((c[:, None] - c) ** 2).sum(-1)
     total = 0.0
+    if len(bandwidths) == 0:
+        raise ValueError("bandwidths must hold a width at least, got none")
     for width in bandwidths:
         check_range("bandwidths", width, 0, open_low=True)
         w2, spread = width**2, width**2 + 2 * law.noise**2

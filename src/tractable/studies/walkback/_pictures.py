@@ -104,12 +104,12 @@ def mixture(x: np.ndarray, n: int, covariance: Any) -> Any:
 def rivals(
     *, data: str, n_train: int, n_test: int, seed: int, n_draws: int, n_likelihood: int,
     classifier_steps: int, mixtures: bool, ddpm_steps: int, n_hidden: int, length: int,
-    highest: float, batch: int,
+    highest: float, batch: int, split: int = 0,
 ) -> xr.Dataset:  # fmt: skip
     """Score a Gaussian, mixtures, a kernel density, the data, and a DDPM of the same net."""
     from tractable.walkback import fit_gaussian, fit_kernel
 
-    images = load(data, n_train, n_test, 0)
+    images = load(data, n_train, n_test, split)
     models: dict[str, Any] = {"single Gaussian": fit_gaussian(images.train, floor=FINEST)}
     if mixtures:
         models["GMM-10 diagonal"] = mixture(images.train, 10, "diag")
@@ -138,7 +138,7 @@ def learn_images(
     *, data: str, n_train: int, n_test: int, seed: int, n_steps: int, n_hidden: int, batch: int,
     sigma: float, factor: float, n_heat: int, n_draws: int, n_paths: int, n_likelihood: int,
     classifier_steps: int, far: int, n_far_chains: int, repeats: int, n_cold: int,
-    n_components: int = 0,
+    n_components: int = 0, split: int = 0,
 ) -> xr.Dataset:  # fmt: skip
     """Learn the images; return metrics of every way to sample, the bound, chains, completions."""
     import torch
@@ -148,7 +148,7 @@ def learn_images(
     from tractable.core.seeds import derive
     from tractable.walkback import entropy_production, log_likelihood_bound
 
-    images = load(data, n_train, n_test, 0)
+    images = load(data, n_train, n_test, split)
     variances = np.maximum(images.space.variances, FINEST)
     with quiet():
         model = learning.learn(

@@ -20,12 +20,12 @@ NATS = {"units": "nats"}
 N_DRAWN = 500  # points kept for pictures
 
 
-def parts(name: str, n_test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def parts(name: str, n_test: int, split: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return training, test and second test points; the same for every seed of the training."""
     from tractable.walkback import toy
 
-    law = toy(name)
-    return law.sample(N_TRAIN, 0), law.sample(n_test, 1), law.sample(n_test, 2)
+    law, first = toy(name), 3 * split
+    return law.sample(N_TRAIN, first), law.sample(n_test, first + 1), law.sample(n_test, first + 2)
 
 
 def learn_toy(
@@ -42,6 +42,7 @@ def learn_toy(
     n_heat: int,
     n_cold: int,
     extra: tuple[int, ...],
+    split: int = 0,
 ) -> xr.Dataset:
     """Learn one law by one variant; return metrics along the chain, the bound and pictures."""
     import torch
@@ -58,7 +59,7 @@ def learn_toy(
         sliced_wasserstein,
     )
 
-    train, test, _ = parts(name, n_test)
+    train, test, _ = parts(name, n_test, split)
     with quiet():  # a collapsed noise, or a walk that does not heat, is seen in the results
         model = learning.learn(
             train, variant=variant, seed=seed, n_steps=n_steps, hidden=(n_hidden,) * 3,
@@ -119,13 +120,15 @@ def learn_toy(
     )  # fmt: skip
 
 
-def baselines(*, name: str, n_test: int, seed: int, components: tuple[int, ...]) -> xr.Dataset:
+def baselines(
+    *, name: str, n_test: int, seed: int, components: tuple[int, ...], split: int = 0
+) -> xr.Dataset:
     """Return MMD^2 and log likelihood of a Gaussian, mixtures, and the data themselves."""
     import xarray as xr
 
     from tractable.walkback import fit_gaussian, fit_mixture, mmd2, toy
 
-    train, test, other = parts(name, n_test)
+    train, test, other = parts(name, n_test, split)
     models: dict[str, Any] = {"single Gaussian": fit_gaussian(train)}
     models |= {f"GMM-{k}": fit_mixture(train, k, floor=1e-5, seed=seed) for k in components}
     found = {key: mmd2(model.sample(n_test, seed=seed), test, WIDTHS)
@@ -145,14 +148,14 @@ def baselines(*, name: str, n_test: int, seed: int, components: tuple[int, ...])
 
 def diffusion(
     *, name: str, n_test: int, seed: int, n_steps: int, n_hidden: int, length: int, sigma: float,
-    highest: float, batch: int,
+    highest: float, batch: int, split: int = 0,
 ) -> xr.Dataset:  # fmt: skip
     """Train a DDPM of the same net on as many rows as the operator; return the same numbers."""
     import xarray as xr
 
     from tractable.walkback import mmd2
 
-    train, test, _ = parts(name, n_test)
+    train, test, _ = parts(name, n_test, split)
     drawn, bound = learning.diffuse(
         train, test, seed=seed, n_steps=n_steps, hidden=(n_hidden,) * 3, length=length,
         lowest=sigma, highest=highest, batch=batch, n_draws=n_test,

@@ -65,6 +65,8 @@ class Walkback2d(Study):
     objective of the released code."""
     rivals: bool = True
     """Train a diffusion model of the same net on each law."""
+    split: Annotated[int, Range(0, 1_000_000)] = 0
+    """Which draw of training and test points; the seed of the run is that of the trainings."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +90,7 @@ class Walkback2d(Study):
             "n_steps": n_steps, "n_hidden": self.n_hidden, "n_test": self.n_test,
             "n_paths": self.n_paths, "sigma": self.sigma, "factor": self.factor,
             "n_heat": self.n_heat, "n_cold": plane.COLD, "extra": self.extra,
+            "split": self.split,
         }  # fmt: skip
 
     def measure(self, run: Run) -> xr.Dataset:
@@ -109,7 +112,8 @@ class Walkback2d(Study):
         )  # fmt: skip
         rivals = run.map(
             plane.baselines,
-            [{"name": law, "n_test": self.n_test, "seed": 0, "components": MIXTURES}
+            [{"name": law, "n_test": self.n_test, "seed": 0, "components": MIXTURES,
+              "split": self.split}
              for law in self.laws],
         )  # fmt: skip
         if self.rivals:
@@ -119,7 +123,8 @@ class Walkback2d(Study):
                 [{"name": law, "n_test": self.n_test, "seed": derive(run.seed, "ddpm"),
                   "n_steps": self.n_steps, "n_hidden": self.n_hidden,
                   "length": plane.COLD + self.n_heat, "sigma": self.sigma,
-                  "highest": max(10.0, highest), "batch": 32 * (plane.COLD + self.n_heat)}
+                  "highest": max(10.0, highest), "batch": 32 * (plane.COLD + self.n_heat),
+                  "split": self.split}
                  for law in self.laws],
             )  # fmt: skip
             rivals = [xr.concat(pair, "rival") for pair in zip(rivals, diffused, strict=True)]

@@ -67,6 +67,8 @@ class WalkbackDigits(Study):
     """Fit mixtures of Gaussians and a kernel density, too."""
     ddpm: bool = True
     """Train a diffusion model of the same net on as many rows."""
+    split: Annotated[int, Range(0, 1_000_000)] = 0
+    """Which split into training and test images; the seed of the run is that of the trainings."""
 
     def measure(self, run: Run) -> xr.Dataset:
         from tractable.core.seeds import derive
@@ -75,7 +77,7 @@ class WalkbackDigits(Study):
         common = {
             "data": "digits", "n_train": 0, "n_test": 0, "n_draws": self.n_draws,
             "n_likelihood": self.n_likelihood, "classifier_steps": self.classifier_steps,
-            "n_hidden": self.n_hidden,
+            "n_hidden": self.n_hidden, "split": self.split,
         }  # fmt: skip
         settings = {
             "n_steps": self.n_steps, "batch": self.batch, "sigma": self.sigma,
@@ -99,7 +101,7 @@ class WalkbackDigits(Study):
         """Return the variances of the data, the ladder, and what a reversible walk does."""
         from tractable.walkback import load_image_set
 
-        variances = load_image_set("digits").space.variances
+        variances = load_image_set("digits", seed=self.split).space.variances
         return tables.ladder_theory(variances, self.sigma, self.factor, self.n_heat, self.n_cold)
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
