@@ -22,7 +22,7 @@ def draw_hold(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         for ax, values in ((axes[0], one.accuracy), (axes[1], one.speed)):
             error = values.std("seed", ddof=1) / np.sqrt(n) if n > 1 else None
             plot.measurement(
-                ax, one.delay, values.mean("seed"), yerr=error, label=cell, color=f"C{i}",
+                ax, one.delay, values.mean("seed"), error=error, label=cell, color=f"C{i}",
                 marker="o", linestyle=":", linewidth=0.8,
             )  # fmt: skip
     axes[0].axvline(4, color="0.6", linewidth=0.8, linestyle="--")
