@@ -1,7 +1,7 @@
-"""Pieces of the studies in which recurrent graphs meet spectra and dynamics.
+"""Pieces of the study in which recurrent graphs meet spectra.
 
-Kinds: simulation with its error (the share of a signal that padding leaves), second formula
-(geometric sums by addition), exact property (isometry of a centered kernel), limit.
+Kinds: simulation with its error (the share of a signal that padding leaves), exact property
+(isometry of a centered kernel).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from tractable.studies.meet import _convrnn_dynamics as dynamics
 from tractable.studies.meet import _convrnn_spectra as spectra
 
 
@@ -45,10 +44,3 @@ def test_a_centered_isometric_kernel_keeps_every_signal() -> None:
     torch.testing.assert_close(y.flatten(1).norm(dim=1), 1.5 * x.flatten(1).norm(dim=1))
     variance = spectra.draw_kernel("torch default", 64, 9.0, random).var() * 64 * 9
     assert float(variance) == pytest.approx(1 / 3, rel=0.02)
-
-
-def test_sums_of_powers() -> None:
-    z = np.array([0.3, -0.9, 1.0, 1.02, 0.5 + 0.5j, 0.0])
-    delays = np.array([1, 2, 7])
-    want = [[sum(value**k for k in range(d)) for d in delays] for value in z]
-    np.testing.assert_allclose(dynamics.summed_powers(z, delays), want, rtol=1e-12)

@@ -53,7 +53,9 @@ def draw_squares(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         line, nets = theory.square.sel(kernel=kernel), squares.sel(kernel=kernel)
         color = COLORS[kernel]
         plot.theory(ax, theory.steps, line, label=kernel, color=color)
-        error = nets.std("net", ddof=1) / np.sqrt(nets.sizes["net"]) if nets.sizes["net"] > 1 else None
+        error = (
+            nets.std("net", ddof=1) / np.sqrt(nets.sizes["net"]) if nets.sizes["net"] > 1 else None
+        )
         plot.measurement(
             ax, nets.steps, nets.mean("net"), error=error, label="", color=color, marker="o"
         )
