@@ -30,7 +30,7 @@ def draw_spectra(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
                 ax, np.quantile(sample, share), share, label="", color=f"C{k % 7}", marker="o",
                 markersize=4,
             )  # fmt: skip
-        widest = float(theory.s.sel(law=kernel).max())
+        widest = float(theory.s.max())
         ax.set(
             title=kernel, xlabel="singular value", xscale="log", xlim=(5e-3 * widest, 2 * widest)
         )
@@ -61,7 +61,9 @@ def draw_squares(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         )
     blind = theory.square.sel(kernel="Gaussian") / theory.survival
     ax.plot(theory.steps, blind, ":", color=COLORS["Gaussian"], label="Gaussian, no padding")
-    ax.set(xlabel="steps T", ylabel="mean squared singular value", yscale="log")
+    ax.set(
+        xlabel="steps T", ylabel="mean squared singular value", yscale="log", xticks=theory.steps
+    )
     ax.legend(loc="lower left", fontsize="small")
     figure.set_label(
         "Mean squared singular value over T steps: theory as lines, cells as markers (standard "
@@ -89,7 +91,7 @@ def draw_learning(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
             axes[1], np.full(len(y), x), y, label=kernel, color=COLORS[kernel], marker="o"
         )
     axes[0].set(xlabel="updates", ylabel="training loss, nat", ylim=(0, None))
-    axes[0].legend(loc="lower left")
+    axes[0].legend(loc="center right")
     axes[1].axhline(float(theory.bound), color="0.5", linestyle="--", label="bound without order")
     axes[1].set(
         xlabel="predicted mean squared singular value\nfrom the first digit to the readout",

@@ -109,7 +109,7 @@ class SameConv2d(nn.Conv2d):
     ) -> None:
         before = (kernel - 1) // 2
         super().__init__(channels_in, channels, kernel, stride, padding=before, groups=groups)
-        self.uneven = kernel % 2 == 0
+        self.uneven, self.around = kernel % 2 == 0, before
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the filtered maps."""
@@ -125,9 +125,9 @@ class SameConv2d(nn.Conv2d):
 
     def _as_product(self, x: Tensor) -> Tensor:
         """Filter as one matrix product: a convolution of the CPU first copies all filters."""
-        height, width = (n + 2 * p - k + 1 for n, p, k in
-                         zip(x.shape[2:], self.padding, self.kernel_size, strict=True))  # fmt: skip
-        patches = functional.unfold(x, self.kernel_size, padding=self.padding)
+        (k, _), around = self.kernel_size, self.around
+        height, width = (n + 2 * around - k + 1 for n in x.shape[2:])
+        patches = functional.unfold(x, k, padding=around)
         y = functional.linear(patches.transpose(1, 2), self.weight.flatten(1), self.bias)
         return y.transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
