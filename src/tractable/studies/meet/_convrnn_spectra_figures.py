@@ -99,7 +99,7 @@ def draw_learning(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         xscale="log",
         ylim=(0, 1.02),
     )
-    axes[1].legend(loc="lower left", fontsize="small")
+    axes[1].legend(loc="upper left", fontsize="small")
     figure.set_label(
         "Learning to recall the first of four digits from three initial recurrent kernels: loss of "
         "every seed (left), accuracy against the mean squared singular value that theory predicts "
