@@ -1,34 +1,42 @@
-"""Recurrent graphs: a training step and a forward pass against plain torch."""
+"""Recurrent graphs: training, forward pass and memory against plain torch."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks._convrnn_peers import EqualWork, Live, NaiveLoop, PlainReciprocal
 from benchmarks.timing import Row, alternate
 from tractable.vision.convrnn import ConvRNN, ConvRNNSpec, Node, published
 
 CHANNELS = 12
+FRAMES = 14
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Yield all comparisons."""
     torch.manual_seed(0)
-    yield training_step(options.device)
-    yield static_prefix(options.device)
+    loop = PlainReciprocal(CHANNELS)
+    yield training_step("a loop in plain torch", loop, options.device, "<= 1.3")
+    deep = EqualWork(CHANNELS, FRAMES)
+    yield training_step("a feedforward net of equal operations", deep, options.device, "")
+    for batch in (1, 8):
+        yield forward(batch, options.device)
+    yield from recomputation(options.device)
 
 
-def training_step(device: str) -> Row:
-    """One update of the recall network, 48 movies of 14 frames, against a loop in plain torch."""
+def training_step(what: str, peer: nn.Module, device: str, bar: str) -> Row:
+    """One update of the recall network, 48 movies of 14 frames."""
     cell = {"tau_bias": -2.0, "gate_bias": -1.0}
     nodes = [Node("v1", 16, pool=2), Node("v2", CHANNELS, cell="rgc", cell_args=cell)]
     spec = ConvRNNSpec.chain(nodes, n_classes=10)
     ours = ConvRNN(spec, in_shape=(1, 8, 8), unroll="engineering").to(device)
-    peer = PlainReciprocal(CHANNELS).to(device)
-    movies = torch.randn(48, 14, 1, 8, 8, device=device)
+    peer = peer.to(device)
+    movies = torch.randn(48, FRAMES, 1, 8, 8, device=device)
     labels = torch.randint(10, (48,), device=device)
 
     def step(net: nn.Module) -> None:
@@ -37,49 +45,39 @@ def training_step(device: str) -> Row:
         nn.functional.cross_entropy(getattr(out, "logits", out), labels).backward()
 
     a, b = alternate(lambda: step(ours), lambda: step(peer), device=device)
-    return Row("training step, recall with a reciprocal-gated cell", a, b, "<= 1.3")
+    return Row(f"training step, recall with a reciprocal-gated cell, against {what}", a, b, bar)
 
 
-def static_prefix(device: str) -> Row:
-    """17 steps of the intermediate network at 64 pixels, with and without what can be reused."""
+def forward(batch: int, device: str) -> Row:
+    """17 steps of the intermediate network at 64 pixels against the naive loop."""
     net = ConvRNN(published("intermediate", "rgc"), in_shape=(3, 64, 64)).to(device).eval()
-    x = torch.rand(1, 3, 64, 64, device=device)
-
-    def run(reuse: bool) -> None:
-        with torch.no_grad():
-            net(x, T=17, image_off=12, reuse=reuse)
-
-    a, b = alternate(lambda: run(True), lambda: run(False), repeats=2, device=device)
-    return Row("17 steps, intermediate network, reuse on against off", a, b, ">= 1.5")
-
-
-# --- the peer: the same network as one loop in plain torch --------------------------------------
+    x = torch.rand(batch, 3, 64, 64, device=device)
+    naive = NaiveLoop(net)
+    with torch.no_grad():
+        off = float((net(x, T=17, image_off=12).logits_t - naive(x, 17, 12)).abs().max())
+        a, b = alternate(
+            lambda: net(x, T=17, image_off=12), lambda: naive(x, 17, 12), repeats=2, device=device
+        )
+    what = f"17 steps, intermediate network, {batch} image{'s' if batch > 1 else ''}, naive loop"
+    return Row(what, a, b, ">= 1.5", note=f"largest difference {off:.0e}")
 
 
-class PlainReciprocal(nn.Module):
-    """Two convolutions, one reciprocal-gated cell, a linear readout: a loop over the frames."""
+def recomputation(device: str) -> Iterator[Row]:
+    """Memory and time of an update over 32 steps with recomputation, against without."""
+    nodes = [Node("a", 8, pool=2), Node("b", 12, cell="rgc"), Node("c", 12, cell="gru")]
+    spec = ConvRNNSpec.chain(nodes, n_classes=4).feedback("c", "b", entry="out")
+    net, x = ConvRNN(spec, in_shape=(1, 16, 16)).to(device), torch.rand(8, 1, 16, 16, device=device)
 
-    def __init__(self, channels: int, n_classes: int = 10) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, channels, 3, padding=1)
-        self.enter = nn.Conv2d(channels, channels, 3, padding=1)
-        self.from_cell = nn.Conv2d(channels, 2 * channels, 3, padding=1)
-        self.from_out = nn.Conv2d(channels, 2 * channels, 3, padding=1)
-        self.readout = nn.Linear(16 * channels, n_classes)
+    def step(how: Literal["none", "sqrt"]) -> None:
+        net.zero_grad()
+        net(x, T=32, checkpoint=how).logits.sum().backward()
 
-    def forward(self, movie: Tensor) -> Tensor:
-        """Return logits (batch, classes)."""
-        c = h = None
-        for t in range(movie.shape[1]):
-            x = nn.functional.elu(self.first(movie[:, t]))
-            x = nn.functional.elu(self.second(nn.functional.max_pool2d(x, 2)))
-            if c is None or h is None:
-                c = h = torch.zeros_like(x)
-            cc, ch = self.from_cell(c).sigmoid().chunk(2, 1)
-            hh, hc = self.from_out(h).sigmoid().chunk(2, 1)
-            new = nn.functional.elu((1 - cc) * c + (1 - hc) * self.enter(x))
-            h = nn.functional.elu((1 - hh) * h + (1 - ch) * x)
-            c = new
-        assert h is not None
-        return self.readout(h.flatten(1))
+    peak = {}
+    for how in ("none", "sqrt"):
+        with Live() as live:
+            step(how)  # type: ignore[arg-type]  # one of the two
+        peak[how] = float(live.peak)
+    what = "an update over 32 steps, recomputation in pieces of sqrt(T) against none"
+    yield Row(f"{what}: memory", peak["sqrt"], peak["none"], "<= 0.5", unit="B")
+    a, b = alternate(lambda: step("sqrt"), lambda: step("none"), repeats=3, device=device)
+    yield Row(f"{what}: time", a, b, "<= 1.6")

@@ -18,24 +18,26 @@ class Row:
     ours: float
     peer: float
     bar: str
-    """``<= 0.2`` or ``>= 5``: of ours / peer, or, for a speed-up, of peer / ours."""
+    """``<= 0.2`` or ``>= 5``: of ours / peer, or, for a speed-up, of peer / ours; empty: none."""
     unit: str = "s"
     note: str = ""
 
     @property
     def ratio(self) -> float:
         """Ours over peer for a bar ``<=``, peer over ours for ``>=``."""
-        return self.ours / self.peer if self.bar.startswith("<=") else self.peer / self.ours
+        return self.peer / self.ours if self.bar.startswith(">=") else self.ours / self.peer
 
     @property
     def holds(self) -> bool:
-        """Whether the bar is met."""
+        """Whether the bar is met, where there is one."""
+        if not self.bar:
+            return True
         sign, bound = self.bar.split()
         return self.ratio <= float(bound) if sign == "<=" else self.ratio >= float(bound)
 
     def cells(self) -> list[str]:
         """Return the row as text."""
-        verdict = "holds" if self.holds else "MISSED"
+        verdict = "reported" if not self.bar else "holds" if self.holds else "MISSED"
         ours, peer = f"{self.ours:.3g} {self.unit}", f"{self.peer:.3g} {self.unit}"
         return [self.what, ours, peer, f"{self.ratio:.2f}", self.bar, verdict, self.note]
 

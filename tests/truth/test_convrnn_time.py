@@ -276,3 +276,13 @@ def test_published_graph() -> None:
     assert spec.first_valid()["conv10"] == 9
     assert len([e for e in spec.edges if e.kind == "fb"]) == 5
     spec.validate((3, 64, 64))
+
+
+def test_first_published_layers() -> None:
+    spec = published("first", "gru", n_classes=10)
+    assert [node.cell for node in spec.nodes] == [None, None, "gru", "gru", "gru"]
+    assert {(node.norm, node.pool_kernel) for node in spec.nodes} == {("batch", 3)}
+    net = ConvRNN(spec, in_shape=(3, 128, 128), device="meta")
+    assert [net.map_shape[n][1] for n in net.order] == [32, 16, 8, 4, 2]
+    with pytest.raises(ValueError, match="feedback is of the intermediate"):
+        published("first", "rgc", feedback=True)

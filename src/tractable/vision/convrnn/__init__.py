@@ -18,8 +18,9 @@ from tractable.vision.convrnn.costs import GraphCost, cost, match_parameters
 from tractable.vision.convrnn.decoders import Decoder, decode
 from tractable.vision.convrnn.image_splits import image_splits
 from tractable.vision.convrnn.movies import make_movie
-from tractable.vision.convrnn.network import ConvRNN, Output, TimeSeries
+from tractable.vision.convrnn.network import ConvRNN
 from tractable.vision.convrnn.node_map import NodeMap
+from tractable.vision.convrnn.outputs import Output, TimeSeries
 from tractable.vision.convrnn.published import MEDIAN_CELL as MEDIAN_CELL
 from tractable.vision.convrnn.published import ZOO, published
 from tractable.vision.convrnn.regressions import LinearMap, pls, pls_each, ridge

@@ -3,87 +3,42 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from tractable.core.checks import check_choice, check_finite, check_range
-from tractable.vision.convrnn.cells.base import StepNorm
+from tractable.core.checks import check_choice, check_finite
+from tractable.vision.convrnn.assembly import Assembly
 from tractable.vision.convrnn.decoders import Decoder
-from tractable.vision.convrnn.layers import (
-    FeedbackFilters,
-    Layer,
-    needs_whole_batch,
-    over_batch,
-)
+from tractable.vision.convrnn.layers import needs_whole_batch, over_batch
 from tractable.vision.convrnn.movies import show
 from tractable.vision.convrnn.node_map import NodeMap
-from tractable.vision.convrnn.spec import ConvRNNSpec, SpecError
-from tractable.vision.convrnn.unroll import Maps, Movie, Series, States, Unroll, Unrolled
+from tractable.vision.convrnn.outputs import Output, TimeSeries
+from tractable.vision.convrnn.spec import ConvRNNSpec
+from tractable.vision.convrnn.unroll import (
+    Maps,
+    Movie,
+    Series,
+    States,
+    Unroll,
+    Unrolled,
+    cuts,
+    refuse_blow_up,
+)
 
 if TYPE_CHECKING:
     from tractable.vision.convrnn.costs import GraphCost
     from tractable.vision.convrnn.wrapped import WrappedRNN
 
-__all__ = ["ConvRNN", "Output", "TimeSeries"]
+__all__ = ["ConvRNN"]
 
-BLOW_UP = 1e4
 OFF_VALUE = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class TimeSeries:
-    """Activity of a layer.
-
-    Attributes
-    ----------
-    values : Tensor
-        (B, T, C, H, W).
-    valid : Tensor
-        (T,), bool: from the first step on that depends on the image.
-    """
-
-    values: Tensor
-    valid: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """What a network answers.
-
-    Attributes
-    ----------
-    logits : Tensor
-        By the decoder, (B, K).
-    logits_t : Tensor
-        Of each step, (B, T, K).
-    valid : Tensor
-        (T,), bool: steps whose logits depend on the image.
-    decision_step : Tensor
-        (B,).
-    features : dict of str to TimeSeries
-        Of the layers asked for.
-    states : dict of str to tuple of Tensor
-        Of every cell after the last step; empty unless ``keep_state``.
-    state : Unrolled, optional
-        Where the network stands, to go on from; None unless ``keep_state``.
-    """
-
-    logits: Tensor
-    logits_t: Tensor
-    valid: Tensor
-    decision_step: Tensor
-    features: dict[str, TimeSeries]
-    states: States
-    state: Unrolled | None = None
-
-
-class ConvRNN(nn.Module):
+class ConvRNN(Assembly):
     r"""A graph of convolutional recurrent layers, unrolled in time.
 
     With ``unroll="biological"`` a message takes one step (10 ms) on every edge: a node reads its
@@ -137,96 +92,8 @@ class ConvRNN(nn.Module):
         decoder: Decoder | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        super().__init__()
-        check_choice("unroll", unroll, ("biological", "engineering"))
-        check_range("dt_ms", dt_ms, 0, open_low=True)
-        shape = tuple(in_shape)
-        if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(f"in_shape must be (channels, height, width), got {shape}")
-        spec.validate()
-        self.spec, self.in_shape, self.unroll, self.dt_ms = spec, shape, unroll, dt_ms
-        self.order, self.first, self.last = spec.order(), spec.nodes[0].name, spec.nodes[-1].name
-        self.feedforward_delay = 1 if unroll == "biological" else 0
-        self.first_valid = spec.first_valid(feedforward_delay=self.feedforward_delay)
-        names = [node.name for node in spec.nodes]
-        self.sources = {
-            name: [edge.src for edge in spec.incoming(name, "ff", "skip")] for name in names
-        }
-        numbered = [(str(i), edge) for i, edge in enumerate(spec.edges) if edge.kind == "fb"]
-        self.feedback_in = {name: [(i, e) for i, e in numbered if e.dst == name] for name in names}
-        self.layers, self.feedback = nn.ModuleDict(), nn.ModuleDict()
-        self.map_shape: dict[str, tuple[int, int, int]] = {}
-        self.input_size: dict[str, tuple[int, int]] = {}
-        with torch.device(device or "cpu"):
-            self._make_layers()
-            self._make_feedback()
-            self.head = self._make_head()
+        super().__init__(spec, in_shape, unroll, dt_ms, device)
         self.decoder = decoder
-        self.prefix_nodes = self._prefix_nodes()
-        self.step_norms = [m for m in self.modules() if isinstance(m, StepNorm)]
-
-    def _make_layers(self) -> None:
-        for name in self.order:
-            node = self.spec.node(name)
-            shapes: list[tuple[int, int, int]] = [self.map_shape[s] for s in self.sources[name]]
-            if name == self.first:
-                shapes.insert(0, self.in_shape)
-            widths = [shape[0] for shape in shapes]
-            if node.merge != "concat" and len(set(widths)) > 1:
-                raise SpecError(
-                    f"node {name!r}: inputs of {widths} channels cannot be added (merge='concat')"
-                )
-            width = sum(widths) if node.merge == "concat" else widths[0]
-            # Skips are resized to the size of the direct input.
-            direct = [e.kind == "ff" for e in self.spec.incoming(name, "ff", "skip")]
-            size = shapes[direct.index(True) if True in direct else 0][1:]
-            layer = Layer(node, width, size)
-            self.layers[name], self.input_size[name] = layer, size
-            self.map_shape[name] = (node.channels, *layer.size)
-
-    def _make_feedback(self) -> None:
-        for i, edge in enumerate(self.spec.edges):
-            if edge.kind != "fb":
-                continue
-            cell: Any = self.layers[edge.dst].cell
-            entries = ("input", "out") if cell is None else getattr(cell, "entries", ("input",))
-            if edge.entry not in entries:
-                raise SpecError(
-                    f"edge {edge.src!r} -> {edge.dst!r}: entry {edge.entry!r} is not one of its "
-                    f"cell's: {', '.join(entries)}"
-                )
-            into = self.map_shape[edge.dst][0]
-            if edge.entry == "cell":
-                into = cell.cell_channels
-            if not into:
-                raise SpecError(f"edge {edge.src!r} -> {edge.dst!r}: the cell has no state c")
-            self.feedback[str(i)] = FeedbackFilters(edge, self.map_shape[edge.src][0], into)
-
-    def _make_head(self) -> nn.Module:
-        channels, height, width = self.map_shape[self.last]
-        if self.spec.readout == "mean":
-            if channels != self.spec.n_classes:
-                raise SpecError(
-                    f"node {self.last!r}: with readout 'mean' its channels are the logits, got "
-                    f"{channels} for {self.spec.n_classes} classes"
-                )
-            return nn.Identity()
-        if self.spec.readout == "flatten":
-            return nn.Linear(channels * height * width, self.spec.n_classes)
-        head = nn.Linear(channels, self.spec.n_classes)
-        if not head.weight.is_meta:
-            nn.init.normal_(head.weight, std=0.01)
-            nn.init.zeros_(head.bias)
-        return head
-
-    def _prefix_nodes(self) -> set[str]:
-        """Return the nodes whose output depends on single frames alone."""
-        found: set[str] = set()
-        for name in self.order:
-            below = all(source in found for source in self.sources[name])
-            if below and not self.layers[name].remembers and not self.feedback_in[name]:
-                found.add(name)
-        return found
 
     # --- running -----------------------------------------------------------------------------
 
@@ -298,8 +165,8 @@ class ConvRNN(nn.Module):
         done = Unrolled() if state is None else state
         logits: list[Tensor] = []
         features: Series = {name: [] for name in wanted}
-        cuts = _cuts(len(movie.ids), checkpoint if recomputes else "none", detach_every)
-        for start, stop in itertools.pairwise(cuts):
+        pieces = cuts(len(movie.ids), checkpoint if recomputes else "none", detach_every)
+        for start, stop in itertools.pairwise(pieces):
             if recomputes:
                 done, seen, kept = recompute(run.piece, done, start, stop, use_reentrant=False)
             else:
@@ -309,7 +176,7 @@ class ConvRNN(nn.Module):
                 features[name] += kept[name]
             if detach_every is not None and stop % detach_every == 0:
                 done = done.detached()
-        _refuse_blow_up(done.states)
+        refuse_blow_up(done.states)
         return self._output(movie, logits, features, decoder, done if keep_state else None)
 
     def _output(
@@ -463,28 +330,3 @@ class ConvRNN(nn.Module):
         from tractable.vision.convrnn.wrapped import WrappedRNN
 
         return WrappedRNN(model, at, example)
-
-
-def _cuts(n_steps: int, checkpoint: str, detach_every: int | None) -> list[int]:
-    """Return where the movie is cut into pieces, 0 and its end included."""
-    length = {"none": n_steps, "step": 1, "sqrt": max(1, math.isqrt(n_steps))}[checkpoint]
-    cuts = set(range(0, n_steps, length))
-    if detach_every is not None:
-        check_range("detach_every", detach_every, 1)
-        cuts |= set(range(0, n_steps, detach_every))
-    return [*sorted(cuts), n_steps]
-
-
-def _refuse_blow_up(states: States) -> None:
-    """Refuse states that have grown without bound: retention near 1 and a constant drive."""
-    parts = [(name, s.detach()) for name, state in states.items() for s in state]
-    if not parts or parts[0][1].is_meta:
-        return
-    largest = torch.stack([s.abs().amax().float() for _, s in parts])
-    worst = int(largest.nan_to_num(nan=math.inf).argmax())
-    if not float(largest[worst]) <= BLOW_UP:
-        raise FloatingPointError(
-            f"node {parts[worst][0]!r} has a state of {float(largest[worst]):.3g} at the end: its "
-            "memory keeps more than it loses. Use a norm, a smaller kept share (tau_bias), or a "
-            "smaller learning rate"
-        )

@@ -50,20 +50,22 @@ ZOO: tuple[tuple[str, str, float, float], ...] = (
 
 
 def published(
-    architecture: Literal["intermediate", "shallow"] = "intermediate",
+    architecture: Literal["intermediate", "shallow", "first"] = "intermediate",
     cell: str | None = "rgc",
     *,
     feedback: bool | None = None,
     median: bool = False,
     n_classes: int = 1000,
 ) -> ConvRNNSpec:
-    """Return a published architecture, for images of 224 pixels.
+    """Return a published architecture, for images of 224 pixels (the first: of 128).
 
     Parameters
     ----------
     architecture : str
-        ``intermediate`` (10 convolutions, cells from the fourth on) or ``shallow`` (5, cells from
-        the third on, then 2 x 2 filters whose means are the logits).
+        ``intermediate`` (10 convolutions, cells from the fourth on), ``shallow`` (5, cells from
+        the third on, then 2 x 2 filters whose means are the logits), or ``first`` (the first five
+        layers that were published: batch norm and pools of 3 x 3, cells from the third on; its
+        channels are not known here and are those of ``shallow``).
     cell : str, optional
         Of its recurrent layers; None: feedforward.
     feedback : bool, optional
@@ -84,7 +86,7 @@ def published(
     >>> [node.cell for node in spec.nodes]
     [None, None, 'gru', 'gru', 'gru', None]
     """
-    check_choice("architecture", architecture, ("intermediate", "shallow"))
+    check_choice("architecture", architecture, ("intermediate", "shallow", "first"))
     wide = architecture == "intermediate"
     gated = cell == "rgc" and wide
     feedback = gated if feedback is None else feedback
@@ -111,7 +113,8 @@ def published(
                 7 if i == 1 else 3,
                 stride=2 if i == 1 else 1,
                 pool=2 if i in pooled else 1,
-                norm="group",
+                pool_kernel=3 if architecture == "first" else 0,
+                norm="batch" if architecture == "first" else "group",
                 cell=here,
                 cell_args=options if here else {},
                 # The other cells of the deeper net stand in blocks: cell, convolution, residual.
@@ -119,7 +122,7 @@ def published(
                 res=bool(in_blocks and here),
             )
         )
-    if wide:
+    if wide or architecture == "first":
         spec = ConvRNNSpec.chain(nodes, n_classes=n_classes, readout="pool")
     else:
         last = Node("conv6", n_classes, 2, padding="valid", activation="identity")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from tractable.core.checks import check_range
 from tractable.vision.convrnn.cells import resized
 from tractable.vision.convrnn.layers import over_batch
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from tractable.vision.convrnn.network import ConvRNN
 
 __all__ = ["Unrolled"]
+
+BLOW_UP = 1e4
 
 Maps = dict[str, Tensor]
 States = dict[str, tuple[Tensor, ...]]
@@ -199,3 +203,28 @@ class Unroll:
             logits = self.net.read(torch.cat([maps[i] for i in chosen]))
             out |= dict(zip(chosen, logits.split(n), strict=True))
         return [out[i] for i in range(len(maps))]
+
+
+def cuts(n_steps: int, checkpoint: str, detach_every: int | None) -> list[int]:
+    """Return where the movie is cut into pieces, 0 and its end included."""
+    length = {"none": n_steps, "step": 1, "sqrt": max(1, math.isqrt(n_steps))}[checkpoint]
+    cuts = set(range(0, n_steps, length))
+    if detach_every is not None:
+        check_range("detach_every", detach_every, 1)
+        cuts |= set(range(0, n_steps, detach_every))
+    return [*sorted(cuts), n_steps]
+
+
+def refuse_blow_up(states: States) -> None:
+    """Refuse states that have grown without bound: retention near 1 and a constant drive."""
+    parts = [(name, s.detach()) for name, state in states.items() for s in state]
+    if not parts or parts[0][1].is_meta:
+        return
+    largest = torch.stack([s.abs().amax().float() for _, s in parts])
+    worst = int(largest.nan_to_num(nan=math.inf).argmax())
+    if not float(largest[worst]) <= BLOW_UP:
+        raise FloatingPointError(
+            f"node {parts[worst][0]!r} has a state of {float(largest[worst]):.3g} at the end: its "
+            "memory keeps more than it loses. Use a norm, a smaller kept share (tau_bias), or a "
+            "smaller learning rate"
+        )

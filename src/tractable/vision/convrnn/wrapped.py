@@ -12,7 +12,7 @@ from tractable.core.checks import check_range, nearest_names
 from tractable.vision.convrnn.cells import make_cell
 from tractable.vision.convrnn.decoders import Decoder
 from tractable.vision.convrnn.movies import show
-from tractable.vision.convrnn.network import Output, TimeSeries
+from tractable.vision.convrnn.outputs import Output, TimeSeries
 
 __all__ = ["WrappedRNN", "wrap"]
 

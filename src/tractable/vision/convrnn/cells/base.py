@@ -13,6 +13,8 @@ from tractable.core.checks import check_range
 __all__ = ["ACTIVATIONS", "Cell", "SameConv2d", "State", "StepNorm", "make_norm", "resized"]
 
 State = tuple[Tensor, ...]
+SMALL_MAP = 9  # positions, padding of even filters included
+HEAVY_FILTERS = 2**18  # numbers
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
     "elu": functional.elu,
@@ -107,11 +109,27 @@ class SameConv2d(nn.Conv2d):
     ) -> None:
         before = (kernel - 1) // 2
         super().__init__(channels_in, channels, kernel, stride, padding=before, groups=groups)
-        self.uneven = kernel % 2 == 0
+        self.uneven, self.around = kernel % 2 == 0, before
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the filtered maps."""
-        return super().forward(functional.pad(x, (0, 1, 0, 1)) if self.uneven else x)
+        x = functional.pad(x, (0, 1, 0, 1)) if self.uneven else x
+        if self.is_heavy and x.is_cpu and x.shape[2] * x.shape[3] <= SMALL_MAP:
+            return self._as_product(x)
+        return super().forward(x)
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether reading the filters, not applying them, is the work on a map of few positions."""
+        return self.groups == 1 and self.stride == (1, 1) and self.weight.numel() >= HEAVY_FILTERS
+
+    def _as_product(self, x: Tensor) -> Tensor:
+        """Filter as one matrix product: a convolution of the CPU first copies all filters."""
+        (k, _), around = self.kernel_size, self.around
+        height, width = (n + 2 * around - k + 1 for n in x.shape[2:])
+        patches = functional.unfold(x, k, padding=around)
+        y = functional.linear(patches.transpose(1, 2), self.weight.flatten(1), self.bias)
+        return y.transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
