@@ -17,7 +17,8 @@ from tractable.vision.retina import (
     train_classifier,
 )
 from tractable.vision.retina.model import weights_of
-from tractable.vision.retina.training import augment, keras_rmsprop, loss, settings_of
+from tractable.vision.retina.settings import keras_rmsprop, settings_of
+from tractable.vision.retina.training import augment, loss
 
 
 def bars(n: int = 300, seed: int = 0) -> GrayImages:

@@ -37,7 +37,8 @@ def training_cost(
     from tractable.train import time_one_step
     from tractable.vision.retina import RetinaVVS, parameter_count
     from tractable.vision.retina.model import multiplications
-    from tractable.vision.retina.training import PRESETS, loss
+    from tractable.vision.retina.settings import PRESETS
+    from tractable.vision.retina.training import loss
 
     built = []
     for arguments, n_seeds in nets:
