@@ -125,6 +125,28 @@ def test_one_backward_pass_equals_single_ones() -> None:
     assert np.abs(np.nan_to_num(found) - expected).max() < 1e-6
 
 
+class Halved(torch.autograd.Function):
+    """An operation without a rule for batched gradients."""
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def, override]
+        return x / 2
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def, override]
+        return torch.from_numpy(gradient.numpy() / 2)  # no batch can pass through numpy
+
+
+def test_gradients_that_cannot_be_batched_come_from_copies() -> None:
+    conv = nn.Conv2d(1, 6, 5, padding=2)
+    images = torch.rand(3, 1, 9, 9)
+    found = receptive_fields(lambda x: Halved.apply(conv(x)).relu(), None, images=images)
+    expected = receptive_fields(lambda x: (conv(x) / 2).relu(), None, images=images)
+    assert np.array_equal(found.dead, expected.dead)
+    assert np.nan_to_num(np.abs(found.rf - expected.rf)).max() < 1e-6
+    assert found.n_dead < 6
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 9])
 @pytest.mark.parametrize("channels", [(3, 2), (5, 6)])  # by shifts, by patches

@@ -75,8 +75,8 @@ def receptive_fields(
 
     Notes
     -----
-    All channels come out of one backward pass: the image is repeated once per channel, and the sum
-    over c of unit c at copy c is differentiated.
+    All channels come out of one forward pass and one batched backward pass; where torch cannot
+    batch an operation, out of one backward pass over a copy of the image for each channel.
 
     References
     ----------

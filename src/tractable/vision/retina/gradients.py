@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,25 +33,43 @@ def gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gradients (C, [m,] colors, H, W), their sum over bases with ``reduce``, and units."""
     of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
+    units_seen: list[np.ndarray] = []
+
+    def chosen(x: Tensor) -> Tensor:
+        u, unit = select_units(of(x), position, units)
+        units_seen.append(unit)
+        return u
+
     with analysis(model, pad), torch.enable_grad():
-        with torch.no_grad():
-            probe, unit = select_units(of(bases[:1].to(device, dtype)), position, units)
-        n, m = probe.shape[1], len(bases)
-        shape = (n, *bases.shape[1:]) if reduce else (n, m, *bases.shape[1:])
-        found = np.zeros(shape)
+        first = _of_all(chosen, bases[:1].to(device, dtype)).double().cpu()
+        n, m = len(first), len(bases)
+        found = np.zeros((n, *bases.shape[1:]) if reduce else (n, m, *bases.shape[1:]))
         step = max(1, CHUNK // n)
         for start in track(range(0, m, step), "receptive fields", show=progress):
-            some = bases[start : start + step].to(device, dtype)
-            x = some.repeat(n, 1, 1, 1).requires_grad_(True)  # unit c looks at its own copies
-            u, _ = select_units(of(x), position, units)
-            own = u.reshape(n, len(some), n).diagonal(dim1=0, dim2=2)
-            (gradient,) = torch.autograd.grad(own.sum(), x)
-            gradient = gradient.reshape(n, *some.shape).double().cpu()
+            begin = max(start, 1)  # the first is known
+            some = bases[begin : start + step].to(device, dtype)
+            gradient = _of_all(chosen, some).double().cpu() if len(some) else first[:, :0]
+            if start == 0:
+                gradient = torch.cat([first, gradient], 1)
             if reduce:
                 found += gradient.sum(1).numpy()
             else:
                 found[:, start : start + step] = gradient.numpy()
-    return found, unit
+    return found, units_seen[0]
+
+
+def _of_all(of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return the gradients (n, m, C, H, W) of all n units at m images: one forward pass."""
+    x = images.clone().requires_grad_(True)
+    u = of(x)
+    n, m = u.shape[1], len(images)
+    each = torch.eye(n, dtype=u.dtype, device=u.device)[:, None].expand(n, m, n)
+    try:
+        return torch.autograd.grad(u, x, each, is_grads_batched=True)[0]
+    except RuntimeError:  # an operation that torch cannot batch backward: a copy for each unit
+        x = images.repeat(n, 1, 1, 1).requires_grad_(True)
+        own = of(x).reshape(n, m, n).diagonal(dim1=0, dim2=2)
+        return torch.autograd.grad(own.sum(), x)[0].reshape(n, *images.shape)
 
 
 def select_units(
