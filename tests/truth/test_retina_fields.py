@@ -125,13 +125,51 @@ def test_one_backward_pass_equals_single_ones() -> None:
     assert np.abs(np.nan_to_num(found) - expected).max() < 1e-6
 
 
+class Halved(torch.autograd.Function):
+    """An operation without a rule for batched gradients."""
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def, override]
+        return x / 2
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def, override]
+        return torch.from_numpy(gradient.numpy() / 2)  # no batch can pass through numpy
+
+
+def test_gradients_that_cannot_be_batched_come_from_copies() -> None:
+    conv = nn.Conv2d(1, 6, 5, padding=2)
+    images = torch.rand(3, 1, 9, 9)
+    found = receptive_fields(lambda x: Halved.apply(conv(x)).relu(), None, images=images)
+    expected = receptive_fields(lambda x: (conv(x) / 2).relu(), None, images=images)
+    assert np.array_equal(found.dead, expected.dead)
+    assert np.nan_to_num(np.abs(found.rf - expected.rf)).max() < 1e-6
+    assert found.n_dead < 6
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 9])
-def test_untied_layers_with_copied_kernels_are_convolutions(stride: int, kernel: int) -> None:
-    shared = nn.Conv2d(3, 2, kernel, stride=stride, padding=kernel // 2)
-    local = LocalConv2d(3, 2, kernel, (12, 12), stride=stride).copy_kernel(shared)
-    x = torch.rand(4, 3, 12, 12)
+@pytest.mark.parametrize("channels", [(3, 2), (5, 6)])  # by shifts, by patches
+def test_untied_layers_with_copied_kernels_are_convolutions(
+    channels: tuple[int, int], stride: int, kernel: int
+) -> None:
+    shared = nn.Conv2d(*channels, kernel, stride=stride, padding=kernel // 2)
+    local = LocalConv2d(*channels, kernel, (12, 11), stride=stride).copy_kernel(shared)
+    x = torch.rand(4, channels[0], 12, 11)
     assert (local(x) - shared(x)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_untied_layers_are_sums_of_their_own_kernels(stride: int) -> None:
+    local = LocalConv2d(2, 3, 3, (6, 5), stride=stride).double()
+    x = torch.rand(2, 2, 6, 5, dtype=torch.float64)
+    padded = nn.functional.pad(x, (1,) * 4)
+    kernels, y = local.kernels(), local(x)
+    for r in range(y.shape[2]):
+        for c in range(y.shape[3]):
+            patch = padded[:, :, r * stride : r * stride + 3, c * stride : c * stride + 3]
+            expected = torch.einsum("bcij,ocij->bo", patch, kernels[r, c])
+            assert (y[:, :, r, c] - expected).abs().max() < 1e-12
 
 
 def test_untied_model_equals_the_tied_one() -> None:

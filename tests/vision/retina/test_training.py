@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
+from tractable.studies.vision._retina_cost import say_cost
+from tractable.study import Run
 from tractable.vision.retina import (
     PRESETS,
     DeadBottleneckError,
@@ -17,7 +21,8 @@ from tractable.vision.retina import (
     train_classifier,
 )
 from tractable.vision.retina.model import weights_of
-from tractable.vision.retina.training import augment, keras_rmsprop, loss, settings_of
+from tractable.vision.retina.settings import keras_rmsprop, settings_of
+from tractable.vision.retina.training import augment, loss
 
 
 def bars(n: int = 300, seed: int = 0) -> GrayImages:
@@ -146,3 +151,16 @@ def test_callback_and_records() -> None:
         callback=lambda step, values: seen.append((step, sorted(values))), progress=False,
     )  # fmt: skip
     assert seen == [(0, ["active", "one"]), (4, ["active", "one"])]
+
+
+def test_long_trainings_say_their_cost_first(tmp_path: Path) -> None:
+    net = {"n_bn": 1, "d_vvs": 1, "kernel": 3, "retina_channels": 2, "vvs_channels": 2}
+    run = Run(0, tmp_path, "cpu", show_progress=False)
+    say_cost(run, [({**net, "head": [4]}, 3)], 16, 10)
+    assert not run.notes
+    say_cost(run, [({**net, "head": [4]}, 3)], 16, 10_000_000)
+    # 16 x 16 positions: 9 * (2 + 2 + 2) products each, then 512 * 4 + 4 * 10
+    assert (
+        "3 networks of up to 2,161 parameters and 15,912 multiplications an image" in run.notes[0]
+    )
+    assert "on this machine" in run.notes[0]

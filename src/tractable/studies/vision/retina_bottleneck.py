@@ -145,7 +145,16 @@ class RetinaBottleneck(Study):
             for i in range(self.n_seeds if n_bn == narrow else self.n_seeds_wide)
         ]
 
+    def work(self) -> tuple[list[tuple[dict[str, Any], int]], int, int]:
+        """Return the networks with their numbers of seeds, the size and the updates of each."""
+        nets = [
+            (self.net(n_bn), self.n_seeds if n_bn == min(self.n_bn) else self.n_seeds_wide)
+            for n_bn in self.n_bn
+        ]
+        return nets, self.size, 20 * 782 if self.recipe == "paper" else self.steps
+
     def measure(self, run: Run) -> xr.Dataset:
+        from tractable.studies.vision._retina_cost import say_cost
         from tractable.studies.vision._retina_nets import joined, power_spectrum, train_net
 
         points = self.points(run)
@@ -155,6 +164,7 @@ class RetinaBottleneck(Study):
                 "The images are generated shapes: a demonstration, no signature of the paper is "
                 "asserted. Put CIFAR-10 into $TRACTABLE_DATA/cifar10 for the experiment."
             )
+        say_cost(run, *self.work())
         nets = joined(run.map(train_net, points))
         nets["n_bn"] = ("net", [point["model"]["n_bn"] for point in points], {"units": "1"})
         nets["seed"] = ("net", [point["seed"] for point in points], {"units": "1"})
@@ -321,12 +331,7 @@ class RetinaBottleneck(Study):
     def cost(self, run: Run) -> Cost:
         from tractable.studies.vision._retina_cost import training_cost
 
-        nets = [
-            (self.net(n_bn), self.n_seeds if n_bn == min(self.n_bn) else self.n_seeds_wide)
-            for n_bn in self.n_bn
-        ]
-        steps = 20 * 782 if self.recipe == "paper" else self.steps
-        return training_cost(nets, self.size, steps, str(run.device))
+        return training_cost(*self.work(), str(run.device))
 
 
 def mean_gain(nets: xr.Dataset) -> np.ndarray:

@@ -118,7 +118,13 @@ class RetinaDepth(Study):
             "noise_in": self.noise_in,
         }
 
+    def work(self) -> tuple[list[tuple[dict[str, Any], int]], int, int]:
+        """Return the networks with their numbers of seeds, the size and the updates of each."""
+        nets = [(self.net(d, n), self.n_seeds) for d in self.depths for n in self.n_bn]
+        return nets, self.size, 20 * 782 if self.recipe == "paper" else self.steps
+
     def measure(self, run: Run) -> xr.Dataset:
+        from tractable.studies.vision._retina_cost import say_cost
         from tractable.studies.vision._retina_nets import joined, resolved
 
         data = resolved(self.data)
@@ -145,6 +151,7 @@ class RetinaDepth(Study):
             }
             for n_bn, depth, seed in where
         ]
+        say_cost(run, *self.work())
         nets = joined(run.map(depth_net, points))
         for i, name in enumerate(("n_bn", "depth", "seed")):
             nets[name] = ("net", [point[i] for point in where], ONE)
@@ -284,9 +291,7 @@ class RetinaDepth(Study):
     def cost(self, run: Run) -> Cost:
         from tractable.studies.vision._retina_cost import training_cost
 
-        nets = [(self.net(d, n), self.n_seeds) for d in self.depths for n in self.n_bn]
-        steps = 20 * 782 if self.recipe == "paper" else self.steps
-        return training_cost(nets, self.size, steps, str(run.device))
+        return training_cost(*self.work(), str(run.device))
 
 
 def depth_net(

@@ -89,7 +89,12 @@ class RetinaUntied(Study):
             "tied": "bottleneck",
         }
 
+    def work(self) -> tuple[list[tuple[dict[str, Any], int]], int, int]:
+        """Return the networks with their numbers of seeds, the size and the updates of each."""
+        return [(self.net(), self.n_seeds)], self.size, self.steps
+
     def measure(self, run: Run) -> xr.Dataset:
+        from tractable.studies.vision._retina_cost import say_cost
         from tractable.studies.vision._retina_nets import joined, resolved, train_net
 
         data = resolved(self.data)
@@ -110,6 +115,7 @@ class RetinaUntied(Study):
             }
             for i in range(self.n_seeds)
         ]
+        say_cost(run, *self.work())
         nets = joined(run.map(train_net, points))
         nets["n_bn"] = ("net", [1] * len(points), ONE)
         nets["seed"] = ("net", [point["seed"] for point in points], ONE)
@@ -191,4 +197,4 @@ class RetinaUntied(Study):
     def cost(self, run: Run) -> Cost:
         from tractable.studies.vision._retina_cost import training_cost
 
-        return training_cost([(self.net(), self.n_seeds)], self.size, self.steps, str(run.device))
+        return training_cost(*self.work(), str(run.device))

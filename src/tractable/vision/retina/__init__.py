@@ -5,13 +5,8 @@ from __future__ import annotations
 from tractable.vision.retina.classes import CellClasses, CellKind, classify_rf
 from tractable.vision.retina.efficient import EfficientChannel, efficient_channel
 from tractable.vision.retina.errors import DeadBottleneckError
-from tractable.vision.retina.fields import (
-    RFSet,
-    receptive_fields,
-    rf_ensemble,
-    rf_mosaic,
-    sta,
-)
+from tractable.vision.retina.field_sets import RFSet
+from tractable.vision.retina.fields import receptive_fields, rf_ensemble, rf_mosaic
 from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
 from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
 from tractable.vision.retina.layers import activations, capture
@@ -34,15 +29,12 @@ from tractable.vision.retina.orientation import (
     radial_profile,
 )
 from tractable.vision.retina.ridge import RidgeFit, ridge
+from tractable.vision.retina.settings import PRESETS as PRESETS
+from tractable.vision.retina.settings import TrainSettings
 from tractable.vision.retina.shapes import make_shapes_on_pink
-from tractable.vision.retina.training import (
-    PRESETS as PRESETS,
-)
-from tractable.vision.retina.training import (
-    TrainResult,
-    TrainSettings,
-    train_classifier,
-)
+from tractable.vision.retina.spike_triggered import sta
+from tractable.vision.retina.train_result import TrainResult
+from tractable.vision.retina.training import train_classifier
 
 __all__ = [
     "BarBank",

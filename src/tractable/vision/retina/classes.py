@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tractable.core.checks import check_range
-from tractable.vision.retina.fields import SILENT, RFSet
+from tractable.vision.retina.field_sets import SILENT, RFSet
 from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
 from tractable.vision.retina.orientation import (
     check_fields,

@@ -154,6 +154,9 @@ def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
     -----
     Near s_s = s_c the two volumes grow without bound and cancel (the Laplacian of a Gaussian), so
     the widths are kept apart by a factor 1.2; read `opposite_ratio` beside the volume ratio.
+    Surround width and volume trade against each other and the offset: on 32 x 32 pixels at a ratio
+    of standard deviations of 5, with widths 1.5 to 3 apart, even an efficient unbiased fit has
+    all six numbers within 10 % in 78 % of draws only; read the standard errors.
 
     Examples
     --------

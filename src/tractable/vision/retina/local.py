@@ -10,6 +10,8 @@ from torch.nn import functional
 
 __all__ = ["LocalConv2d", "LocalNorm"]
 
+NARROW = 4  # channels on one side up to which sums over shifts beat products of unfolded patches
+
 
 class LocalConv2d(nn.Module):
     r"""A convolution whose kernel differs from position to position.
@@ -32,7 +34,8 @@ class LocalConv2d(nn.Module):
 
     Notes
     -----
-    Memory of the weights: H W k k C_in C_out numbers; of a batch, its unfolded patches.
+    Memory of the weights: H W k k C_in C_out numbers; of a batch, its unfolded patches where both
+    sides have more than 4 channels.
 
     Examples
     --------
@@ -71,13 +74,29 @@ class LocalConv2d(nn.Module):
                 f"x must be {self.size[0]} x {self.size[1]}, got {tuple(x.shape[-2:])}: an untied "
                 "layer has its weights at these positions"
             )
-        kernel, half = self.kernel_size[0], self.kernel_size[0] // 2
+        half = self.kernel_size[0] // 2
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         padded = functional.pad(x, (half,) * 4, mode=mode)
-        patches = functional.unfold(padded, kernel, stride=self.stride)  # (B, C k k, positions)
-        y = torch.einsum("bip,poi->bop", patches, self.weight)
-        y = y.unflatten(-1, self.map)
+        narrow = min(self.in_channels, self.out_channels) <= NARROW
+        y = self._by_shifts(padded) if narrow else self._by_patches(padded)
         return y if self.bias is None else y + self.bias
+
+    def _by_patches(self, padded: Tensor) -> Tensor:
+        patches = functional.unfold(padded, self.kernel_size, stride=self.stride)  # (B, C k k, p)
+        return torch.einsum("bip,poi->bop", patches, self.weight).unflatten(-1, self.map)
+
+    def _by_shifts(self, padded: Tensor) -> Tensor:
+        """Add up products with the shifted image: no patches, and the batch is innermost."""
+        kernels = self.kernels().permute(2, 3, 4, 5, 0, 1).contiguous()[..., None]
+        images = padded.permute(1, 2, 3, 0).contiguous()  # (C, H, W, B)
+        step, side = self.stride[0], self.kernel_size[0]
+        height, width = (step * (n - 1) + 1 for n in self.map)
+        y: Any = 0.0
+        for r in range(side):
+            for c in range(side):
+                seen = images[:, r : r + height : step, c : c + width : step]
+                y = y + (kernels[:, :, r, c] * seen).sum(1)
+        return y.permute(3, 0, 1, 2)
 
     @torch.no_grad()
     def copy_kernel(self, conv: nn.Conv2d) -> LocalConv2d:

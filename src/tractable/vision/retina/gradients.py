@@ -1,0 +1,154 @@
+"""Gradients of units with respect to the image, of all channels in one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tractable.core.checks import check_choice, check_range
+from tractable.core.progress import track
+from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.layers import Model, analysis, capture, device_of, dtype_of
+
+__all__ = ["BASES", "base_images", "gradients", "place_in", "select_units", "without_colors"]
+
+BASES = ("images", "black", "gray", "mean")
+CHUNK = 512  # images of one backward pass
+
+
+def gradients(
+    model: Model,
+    layer: str | None,
+    bases: Tensor,
+    through: str,
+    position: str | tuple[int, int],
+    units: Sequence[int] | None,
+    pad: str | None,
+    *,
+    reduce: bool,
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradients (C, [m,] colors, H, W), their sum over bases with ``reduce``, and units."""
+    of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
+    units_seen: list[np.ndarray] = []
+
+    def chosen(x: Tensor) -> Tensor:
+        u, unit = select_units(of(x), position, units)
+        units_seen.append(unit)
+        return u
+
+    with analysis(model, pad), torch.enable_grad():
+        first = _of_all(chosen, bases[:1].to(device, dtype)).double().cpu()
+        n, m = len(first), len(bases)
+        found = np.zeros((n, *bases.shape[1:]) if reduce else (n, m, *bases.shape[1:]))
+        step = max(1, CHUNK // n)
+        for start in track(range(0, m, step), "receptive fields", show=progress):
+            begin = max(start, 1)  # the first is known
+            some = bases[begin : start + step].to(device, dtype)
+            gradient = _of_all(chosen, some).double().cpu() if len(some) else first[:, :0]
+            if start == 0:
+                gradient = torch.cat([first, gradient], 1)
+            if reduce:
+                found += gradient.sum(1).numpy()
+            else:
+                found[:, start : start + step] = gradient.numpy()
+    return found, units_seen[0]
+
+
+def _of_all(of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return the gradients (n, m, C, H, W) of all n units at m images: one forward pass."""
+    x = images.clone().requires_grad_(True)
+    u = of(x)
+    n, m = u.shape[1], len(images)
+    each = torch.eye(n, dtype=u.dtype, device=u.device)[:, None].expand(n, m, n)
+    try:
+        return torch.autograd.grad(u, x, each, is_grads_batched=True)[0]
+    except RuntimeError:  # an operation that torch cannot batch backward: a copy for each unit
+        x = images.repeat(n, 1, 1, 1).requires_grad_(True)
+        own = of(x).reshape(n, m, n).diagonal(dim1=0, dim2=2)
+        return torch.autograd.grad(own.sum(), x)[0].reshape(n, *images.shape)
+
+
+def select_units(
+    u: Tensor, position: str | tuple[int, int], units: Sequence[int] | None
+) -> tuple[Tensor, np.ndarray]:
+    """Return (B, n) activations of the chosen units, and their channel, row and column."""
+    if u.ndim not in (2, 4):
+        raise ValueError(
+            f"the layer must return (B, channels, H, W) or (B, units), got {tuple(u.shape)}"
+        )
+    row, column = 0, 0
+    if u.ndim == 4:
+        row, column = place_in(u.shape[2:], position)
+        u = u[:, :, row, column]
+    chosen = list(range(u.shape[1])) if units is None else [int(i) for i in units]
+    if not chosen or min(chosen) < 0 or max(chosen) >= u.shape[1]:
+        raise ValueError(f"units must be channels 0 .. {u.shape[1] - 1}, got {chosen}")
+    index = np.array([(channel, row, column) for channel in chosen], dtype=np.int64)
+    return (u if units is None else u[:, chosen]), index
+
+
+def place_in(size: Sequence[int], position: str | tuple[int, int]) -> tuple[int, int]:
+    """Return (row, column) of a position in a map of this size.
+
+    Examples
+    --------
+    >>> place_in((16, 16), "center")
+    (8, 8)
+    """
+    height, width = size
+    if isinstance(position, str):
+        check_choice("position", position, ("center",))
+        return height // 2, width // 2
+    if len(position) != 2:
+        raise ValueError(f"position must be (row, column), got {position}")
+    row, column = (int(side) for side in position)
+    if not (0 <= row < height and 0 <= column < width):
+        raise ValueError(
+            f"position must lie in the layer's map of {height} x {width}, got ({row}, {column})"
+        )
+    return row, column
+
+
+def base_images(
+    model: Model,
+    images: Tensor | None,
+    base: str | Tensor,
+    n_images: int,
+    shape: tuple[int, int, int] | None,
+) -> tuple[Tensor, str]:
+    """Return base images (m, C, H, W) in float64 and their name."""
+    check_range("n_images", n_images, 1)
+    if images is not None:
+        check_images("images", images, finite=True)
+    if isinstance(base, Tensor):
+        batch = base[None] if base.ndim == 3 else base
+        check_images("base", batch, finite=True)
+        return batch.double(), "given image" if len(batch) == 1 else f"{len(batch)} given images"
+    check_choice("base", base, BASES)
+    if base in ("images", "mean"):
+        if images is None:
+            raise ValueError(
+                f"base={base!r} needs images=..., a tensor (n, C, H, W); or take base='gray'"
+            )
+        if base == "mean":
+            return images.double().mean(0, keepdim=True), "mean image"
+        some = images[:n_images].double()
+        return some, f"mean over {len(some)} images"
+    size = (
+        shape or (None if images is None else images.shape[1:]) or getattr(model, "in_shape", None)
+    )
+    if size is None:
+        raise ValueError(
+            "shape=(C, H, W) of the image must be given: neither images nor the model say it"
+        )
+    value = 0.0 if base == "black" else 0.5
+    return torch.full((1, *size), value, dtype=torch.float64), base
+
+
+def without_colors(rf: np.ndarray) -> np.ndarray:
+    """Return fields (n, H, W) of gray images, those of color images as they are."""
+    return rf[:, 0] if rf.shape[1] == 1 else rf
