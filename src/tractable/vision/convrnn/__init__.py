@@ -1,5 +1,6 @@
 """Convolutional recurrent graphs with bypassing and gating, searched and held against neurons."""
 
+from tractable.vision.convrnn.brainscore import load_brainscore, recordings_of_assembly
 from tractable.vision.convrnn.cells import (
     Cell,
     ConvGRU,
@@ -98,6 +99,7 @@ __all__ = [
     "image_splits",
     "layer_preference",
     "layers_to_bins",
+    "load_brainscore",
     "make_cell",
     "make_movie",
     "match_parameters",
@@ -110,6 +112,7 @@ __all__ = [
     "rdm",
     "rdm_correlation",
     "rdm_noise_ceiling",
+    "recordings_of_assembly",
     "register",
     "reliability",
     "ridge",

@@ -21,6 +21,7 @@ from tractable.vision.convrnn.neural_maps import (
     stacked,
 )
 from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_recordings
+from tractable.vision.convrnn.regressions import LinearMap
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 
 __all__ = ["as_features", "neural_fit"]
@@ -60,8 +61,8 @@ def neural_fit(
         r_\mathrm{both} = \frac{r}{\sqrt{\rho(M_1, M_2)\, \rho(s_1, s_2)}}
 
     (C19), s the two halves of the repetitions and M the predictions of maps that were fitted to the
-    training responses of each half. ``both`` also takes away what the map lost to the noise of its
-    training responses.
+    training responses of each half (a ridge with the penalties of the whole). ``both`` also takes
+    away what the map lost to the noise of its training responses.
 
     Parameters
     ----------
@@ -234,7 +235,7 @@ class _Maps:
         mean: np.ndarray,
         settings: Settings,
     ) -> None:
-        self.B = mean.shape[2]
+        self.penalty: dict[int, Any] = {}
         self.fits: list[tuple[Fitter, list[np.ndarray]]] = []
         s = settings
         shared = s.mapping != "per_bin"
@@ -270,24 +271,41 @@ class _Maps:
         together = self._predict(np.concatenate(several, 1), np.tile(self.which, len(several)))
         return np.split(together, len(several), 1)
 
+    def _fitted(self, key: int, fitter: Fitter, responses: np.ndarray) -> LinearMap:
+        """Return a map; after the first one, of the mean, with the penalties of that.
+
+        With its penalty fixed a map is linear in the responses: that of the mean is the mean of
+        those of two halves, as (C11) takes it to be.
+        """
+        if self.penalty.get(key) is None:
+            fitted = fitter.fit(responses)
+            self.penalty[key] = fitted.penalty
+            return fitted
+        known = self.penalty[key]
+        return fitter.fit(responses, np.tile(known, responses.shape[1] // len(known)))
+
     def _predict(self, responses: np.ndarray, which: np.ndarray) -> np.ndarray:
         N, B = responses.shape[1:]
         if not self.shared:
             if self.static:  # one decomposition for all bins
                 fitter, (test,) = self.fits[0]
                 if fitter.method != "pls":
-                    flat = fitter.fit(responses.reshape(len(responses), N * B))(test)
+                    flat = self._fitted(0, fitter, responses.reshape(len(responses), N * B))(test)
                     return flat.reshape(len(test), N, B)
                 return np.stack([fitter.fit(responses[..., b])(test) for b in range(B)], 2)
             return np.stack(
-                [f.fit(responses[..., b])(test) for b, (f, (test,)) in enumerate(self.fits)], 2
+                [
+                    self._fitted(b, fitter, responses[..., b])(test)
+                    for b, (fitter, (test,)) in enumerate(self.fits)
+                ],
+                2,
             )
         Y = self._rows(responses)
         out = np.empty((len(self.fits[0][1][0]), N, B))
         for k in np.unique(which):
             own = np.flatnonzero(which == k)
             fitter, tests = self.fits[k]
-            fitted = fitter.fit(Y[:, own])
+            fitted = self._fitted(int(k), fitter, Y[:, own])
             for b, test in enumerate(tests):
                 out[:, own, b] = fitted(test)
         return out

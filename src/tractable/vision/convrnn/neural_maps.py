@@ -47,9 +47,11 @@ class Fitter:
             self.ridge = Ridge(features, block)
             self.penalties = PENALTIES * self.ridge.scale if penalties is None else penalties
 
-    def fit(self, responses: np.ndarray) -> LinearMap:
-        """Return the map to responses (n, q)."""
+    def fit(self, responses: np.ndarray, penalty: np.ndarray | None = None) -> LinearMap:
+        """Return the map to responses (n, q); the ridge's penalties may be given, (q,)."""
         if self.method == "ridge":
+            if penalty is not None:
+                return self.ridge.solve(responses, penalty)
             return self.ridge.fit(responses, self.penalties)
         fit = pls if self.method == "pls" else pls_each
         return fit(self.features, responses, self.n_components)
