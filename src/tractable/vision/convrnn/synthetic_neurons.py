@@ -207,6 +207,7 @@ def ar2_latents(
     n_latents: int,
     n_bins: int,
     *,
+    drive: float = 1.0,
     decay: float = 0.85,
     period: float = 12.0,
     seed: int = 0,
@@ -215,12 +216,14 @@ def ar2_latents(
 
     .. math:: f_t = 2 \rho \cos(2 \pi / P)\, f_{t-1} - \rho^2 f_{t-2} + u
 
-    with a constant drive u and a start :math:`f_0` of each image and latent, all standard normal.
+    with a constant drive u and a start :math:`f_0, f_{-1}` of each image and latent, all normal.
 
     Parameters
     ----------
     n_images, n_latents, n_bins : int
         Shape of the result.
+    drive : float
+        Standard deviation of u, >= 0, where that of the starts is 1.
     decay : float
         :math:`\rho` in (0, 1).
     period : float
@@ -234,16 +237,17 @@ def ar2_latents(
     """
     for name, size in (("n_images", n_images), ("n_latents", n_latents), ("n_bins", n_bins)):
         check_range(name, size, 1)
+    check_range("drive", drive, 0.0)
     check_range("decay", decay, 0.0, 1.0, open_low=True, open_high=True)
     check_range("period", period, 2.0, open_low=True)
     random = np.random.default_rng(seed)
-    drive = random.normal(size=(n_images, n_latents))
+    constant = drive * random.normal(size=(n_images, n_latents))
     now, before = random.normal(size=(2, n_images, n_latents))
     steps = []
     for _ in range(n_bins):
         steps.append(now)
         swing = 2.0 * decay * np.cos(2.0 * np.pi / period)
-        now, before = swing * now - decay**2 * before + drive, now
+        now, before = swing * now - decay**2 * before + constant, now
     return np.stack(steps, 2)
 
 
