@@ -195,3 +195,63 @@ def training_seconds(channels: int, steps: int, image_off: int) -> tuple[float, 
     train(net, batches, steps=2, seed=0, device="cpu", progress=False, T=image_off)
     each = (time.process_time() - started) / 2
     return 6.0 * 48 * steps * operations(net, images[:1], T=image_off), each * steps
+
+
+def hard_digits(n: int, hardest: float, seed: int) -> tuple[Tensor, np.ndarray]:
+    """Return digits with noise of a strength that differs from image to image, and their labels."""
+    images, labels = digits(500)[2:]
+    random = generator(derive(seed, "difficulty"))
+    strength = hardest * torch.rand(n, 1, 1, 1, generator=random)
+    pixels = torch.randn(n, *images.shape[1:], generator=random)
+    return images[:n] + strength * pixels, labels[:n].numpy()
+
+
+def solve_images(
+    channels: int,
+    steps: int,
+    n_neurons: int,
+    n_images: int,
+    n_repeats: int,
+    n_bins: int,
+    image_off: int,
+    rate_hz: float,
+    hardest: float,
+    target: float,
+    splits: int,
+    seed: int,
+) -> xr.Dataset:
+    """Return solution times by neurons of a teacher, twice, and by a feedforward network."""
+    from tractable.vision.convrnn import layers_to_bins, object_solution_times
+
+    images, labels = hard_digits(n_images, hardest, seed)
+    teacher, _ = trained("rgc", channels, steps, image_off, 0.5, seed)
+    plain, _ = trained(None, channels, steps, image_off, 0.5, seed)
+    neurons = SyntheticNeurons(n_neurons=n_neurons, rate_hz=rate_hz, bin_ms=DT)
+    features = features_in_time(teacher, images, n_bins, image_off)
+    layers = [
+        features_in_time(plain, images, 1, image_off, layer)[:, :, 0]
+        for layer in ("v1", "v4", LAYER)
+    ]
+    systems: dict[str, Any] = {
+        "neurons": neurons.record(features, n_repeats, seed=seed, draw=0).recordings,
+        "same neurons again": neurons.record(features, n_repeats, seed=seed, draw=1).recordings,
+        "teacher, without noise": features,
+        "feedforward, uniform": layers_to_bins(layers, n_bins),
+    }
+    t = 70.0 + DT * np.arange(n_bins)
+    found = [
+        object_solution_times(x, labels, target, t, splits=splits, seed=seed, progress=False)
+        for x in systems.values()
+    ]
+    agreed = [one.compare(found[0]) for one in found]
+    return xr.Dataset(
+        {
+            "time": (("system", "image"), [one.times_ms for one in found], MS),
+            "d_prime": (("system", "image", "bin"), [one.d_prime for one in found], ONE),
+            "accuracy": (("system", "bin"), [one.accuracy for one in found], ONE),
+            "spearman": ("system", [a.spearman for a in agreed], ONE),
+            "share_solved": ("system", [a.share_solved for a in agreed], ONE),
+            "n_both": ("system", [a.n_both for a in agreed], ONE),
+        },
+        coords={"system": list(systems), "bin": ("bin", t, MS)},
+    )
