@@ -74,10 +74,8 @@ def features_in_time(
     first = net.first_valid[layer]
     net.eval()
     with torch.no_grad():
-        out = net(
-            images, T=max(n_bins + first, net.first_valid[net.last] + 1), image_off=image_off,
-            layers=[layer], off_value=0.0,
-        )  # fmt: skip
+        T = max(n_bins + first, net.first_valid[net.last] + 1)
+        out = net(images, T=T, image_off=min(image_off, T), layers=[layer], off_value=0.0)
     values = out.features[layer].values[:, first : first + n_bins]
     return values.flatten(2).transpose(1, 2).double().numpy()
 

@@ -47,7 +47,7 @@ def neural_fit(
     n_halvings: int = 20,
     least_reliability: float = 0.1,
     pca: int | None = None,
-    shifts: Iterable[int] = range(7),
+    shifts: Iterable[int] | None = None,
     penalties: ArrayLike | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -90,8 +90,8 @@ def neural_fit(
         Neurons whose reliability in a bin is below it are excluded there, and counted.
     pca : int, optional
         Project on so many principal axes of the training images' features first.
-    shifts : iterable of int
-        Candidates of ``latency``, in bins; the first (or last) features are repeated.
+    shifts : iterable of int, optional
+        Candidates of ``latency``, in bins; default 0 to 6 where there are as many bins. The first (or last) features are repeated.
     penalties : array_like, optional
         Of the ridge, > 0; default seventeen over eight decades around the features' scale.
     seed : int
@@ -386,8 +386,8 @@ def _candidates(penalties: ArrayLike | None) -> np.ndarray | None:
     return found
 
 
-def _shifts(shifts: Iterable[int], n_bins: int) -> tuple[int, ...]:
-    found = tuple(int(shift) for shift in shifts)
+def _shifts(shifts: Iterable[int] | None, n_bins: int) -> tuple[int, ...]:
+    found = tuple(int(s) for s in (range(min(7, n_bins)) if shifts is None else shifts))
     if not found or len(set(found)) < len(found) or max(map(abs, found)) >= n_bins:
         raise ValueError(
             f"shifts must be different numbers of bins, fewer than {n_bins}, got {found}"
