@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     torch.manual_seed(0)
     yield training_step(options.device)
     yield static_prefix(options.device)
+    yield from neural_fits()
 
 
 def training_step(device: str) -> Row:
@@ -51,6 +53,34 @@ def static_prefix(device: str) -> Row:
 
     a, b = alternate(lambda: run(True), lambda: run(False), repeats=2, device=device)
     return Row("17 steps, intermediate network, reuse on against off", a, b, ">= 1.5")
+
+
+def neural_fits() -> Iterator[Row]:
+    """One map for 20 bins and 60 neurons, 150 images, 192 features, against a loop of fits."""
+    from sklearn.cross_decomposition import PLSRegression
+    from sklearn.linear_model import RidgeCV
+
+    from tractable.vision.convrnn.neural_maps import PENALTIES, Fitter
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3000, 192))
+    y = x @ random.normal(size=(192, 60)) + 10 * random.normal(size=(3000, 60))
+    penalties = PENALTIES * 3000
+
+    def peer(make: object) -> list[object]:
+        return [make().fit(x, y[:, n]) for n in range(60)]  # type: ignore[operator]  # a class
+
+    for name, method, make in (
+        ("ridge", "ridge", lambda: RidgeCV(penalties)),
+        ("PLS, each neuron", "pls1", lambda: PLSRegression(25, scale=False)),
+    ):
+        a, b = alternate(
+            lambda method=method: Fitter(x, method, 25, 20, penalties).fit(y),
+            lambda make=make: peer(make),
+            repeats=1,
+        )
+        note = "scikit-learn in a loop over neurons"
+        yield Row(f"fits of 60 neurons x 20 bins, one map, {name}", a, b, ">= 5", note=note)
 
 
 # --- the peer: the same network as one loop in plain torch --------------------------------------

@@ -91,7 +91,8 @@ def neural_fit(
     pca : int, optional
         Project on so many principal axes of the training images' features first.
     shifts : iterable of int, optional
-        Candidates of ``latency``, in bins; default 0 to 6 where there are as many bins. The first (or last) features are repeated.
+        Candidates of ``latency``, in bins; default 0 to 6 where there are as many
+        bins. The first (or last) features are repeated.
     penalties : array_like, optional
         Of the ridge, > 0; default seventeen over eight decades around the features' scale.
     seed : int
