@@ -95,10 +95,11 @@ def load_dissimilarities(name: str = "it92") -> BrainDissimilarities:
 
 def _read(path: Path, key: str) -> Any:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path)
-    except (ValueError, OSError, TypeError, NotImplementedError) as error:
+    except (ValueError, OSError, TypeError, NotImplementedError, MatReadError) as error:
         raise ValueError(f"{path} is not a whole MATLAB file ({error})") from error
     if key not in content:
         raise ValueError(f"{path} holds no {key}")

@@ -48,9 +48,9 @@ def subjects(source: str, seed: int) -> dict[str, Any]:
         return rdm(truth + noise * random.normal(size=truth.shape))
 
     people = np.stack([[seen(1.5) for _ in range(2)] for _ in range(4)])
-    images = generator(derive(seed, "images"))
+    draw = generator(derive(seed, "images"))
     return {"monkey": seen(0.5), "human": people.mean((0, 1)), "people": people,
-            "images": torch.rand(N, 3, SIZE, SIZE, generator=images) * 2 - 1,
+            "images": torch.rand(N, 3, SIZE, SIZE, generator=draw) * 2 - 1,
             "categories": categories}  # fmt: skip
 
 

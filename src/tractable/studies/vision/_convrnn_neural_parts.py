@@ -150,7 +150,7 @@ def fit_candidates(
         measure: np.stack([
             similarity_in_time(
                 features[name][:, :, late] if features[name].shape[2] > 1 else features[name],
-                made.recordings, measure=measure, n_halvings=5, n_boot=0, seed=seed,  # type: ignore[arg-type]
+                made.recordings, measure=measure, n_halvings=5, n_boot=0, seed=seed,
             ).score
             for name in CANDIDATES
         ])

@@ -319,17 +319,22 @@ class Recordings:
         random = np.random.default_rng(seed)
         if whole:
             for _ in range(n_halvings):
-                order = random.permutation(R)
-                parts = order[: R // 2], order[R // 2 : R // 2 * 2]
-                yield tuple(self.values[:, part].mean(1, dtype=float) for part in parts)  # type: ignore[misc]  # two
+                order, h = random.permutation(R), R // 2
+                yield (
+                    self.values[:, order[:h]].mean(1, dtype=float),
+                    self.values[:, order[h : 2 * h]].mean(1, dtype=float),
+                )
             return
         seen, filled = ~np.isnan(self.values[..., 0]), np.nan_to_num(self.values)
         half = (n // 2)[:, None]
         for _ in range(n_halvings):
             keys = np.where(seen, random.random((n_images, R, 1)), 2.0)  # missing ones last
             place = np.argsort(np.argsort(keys, 1), 1)
-            parts = place < half, (place >= half) & (place < 2 * half)
-            yield tuple(np.einsum("irn,irnb->inb", part / half, filled) for part in parts)  # type: ignore[misc]  # two
+            one, two = place < half, (place >= half) & (place < 2 * half)
+            yield (
+                np.einsum("irn,irnb->inb", one / half, filled),
+                np.einsum("irn,irnb->inb", two / half, filled),
+            )
 
     def reliability(
         self, *, n_halvings: int = 20, seed: int = 0, images: np.ndarray | None = None

@@ -67,8 +67,10 @@ class SimilarityInTime:
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> SimilarityInTime:
         """Return what `to_dataset` stored."""
-        names = ("score", "halves", "low", "high", "bin")
-        return cls(*(dataset[name].values for name in names), dataset.attrs["measure"])
+        score, halves, low, high, time_ms = (
+            dataset[name].values for name in ("score", "halves", "low", "high", "bin")
+        )
+        return cls(score, halves, low, high, time_ms, dataset.attrs["measure"])
 
 
 def similarity_in_time(
