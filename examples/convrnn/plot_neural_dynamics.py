@@ -2,8 +2,8 @@
 Neurons in time, up to their noise
 ==================================
 
-One map from features to neurons serves all time bins: features that move predict the dynamics of neurons,
-the same features averaged over time do not.
+One map from features to neurons serves all time bins: features that move predict the dynamics of
+neurons, the same features averaged over time do not.
 """
 
 # %%
@@ -28,4 +28,3 @@ figure, ax = plot.new(size=(5.4, 3.6))
 draw_predictivity(fit.time_ms, curves, ax=ax)
 ax.set(ylabel="corrected correlation", xlabel="time (ms)")
 ax.legend(loc="lower left", fontsize=8)
-figure

@@ -39,7 +39,7 @@ class ConvrnnOst(Study):
         },
         "paper": {
             "channels": 32, "steps": 3000, "n_neurons": 168, "n_images": 500, "n_repeats": 50,
-            "n_seeds": 3,
+            "n_seeds": 3, "splits": 10, "rate_hz": 50.0,
         },
     }  # fmt: skip
 
@@ -51,19 +51,19 @@ class ConvrnnOst(Study):
     """Neurons that read the teacher's highest layer."""
     n_images: Annotated[int, Range(40, 500)] = 300
     """Images."""
-    n_repeats: Annotated[int, Range(1, 1000, log=True)] = 10
+    n_repeats: Annotated[int, Range(1, 1000, log=True)] = 5
     """Repetitions of each image."""
     n_bins: Annotated[int, Range(3, 100)] = 20
     """Bins of 10 ms from 70 ms on."""
     image_off: Annotated[int, Range(3, 200)] = 10
     """Steps after which the image is replaced by gray."""
-    rate_hz: Annotated[float, Range(0.1, 1e4, log=True)] = 50.0
-    """Mean rate of the neurons, Hz."""
+    rate_hz: Annotated[float, Range(0.1, 1e4, log=True)] = 1000.0
+    """Mean rate of the neurons, Hz: of many cells each, since single trials of 10 ms are read out."""
     hardest: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Largest standard deviation of the noise on an image's pixels; each image has its own."""
-    target: Annotated[float, Range(0.01, 5.0)] = 2.0
+    target: Annotated[float, Range(0.01, 5.0)] = 1.0
     """The d' at which an image counts as solved."""
-    splits: Annotated[int, Range(1, 100)] = 10
+    splits: Annotated[int, Range(1, 100)] = 5
     """Random splits of the images."""
     n_seeds: Annotated[int, Range(1, 100)] = 1
     """Teachers."""

@@ -28,7 +28,7 @@ class SyntheticRecordings:
     reliability : ndarray, shape (neurons, bins)
         Exact, of the mean over the repetitions: (C12).
     average_reliability : ndarray, shape (neurons,)
-        Exact, of the mean over repetitions and bins: (C17).
+        Exact, of the mean over repetitions and bins: (C18).
     weights : ndarray, shape (p, neurons)
         Of the readout; few are not 0.
     latency_bins : ndarray, shape (neurons,)
@@ -50,7 +50,7 @@ class SyntheticNeurons:
     .. math:: \mu_{int} = \frac{c_n \Delta}{1000}\, \log(1 + e^{(z_{in,t-\ell} - \theta) / s}),
         \qquad z_{in} = \sum_k w_{kn} f_{ik}
 
-    (C18): a sparse random readout, standardized over images and bins; soft rectification, scaled
+    (C17): a sparse random readout, standardized over images and bins; soft rectification, scaled
     to the wanted mean rate; bins of Delta ms. In a repetition all rates are multiplied by one gain
     of mean 1, and counts are Poisson or, with dispersion, negative binomial.
 
@@ -185,7 +185,7 @@ class SyntheticNeurons:
         .. math:: \rho = \frac{\mathrm{Var}_i S_i}{\mathrm{Var}_i S_i + \langle S_i
             + \phi (1 + \sigma_g^2) \sum_t \mu_{it}^2 + \sigma_g^2 S_i^2 \rangle_i / R}
 
-        (C17).
+        (C18).
 
         Parameters
         ----------
