@@ -9,6 +9,8 @@ neurons, the same features averaged over time do not.
 # %%
 # Neurons that read a few oscillating features each. Their reliability is known.
 
+import matplotlib.pyplot as plt
+
 from tractable import plot
 from tractable.vision.convrnn import SyntheticNeurons, ar2_latents, neural_fit
 from tractable.vision.convrnn.plots import draw_predictivity
@@ -27,4 +29,6 @@ for name, model in (("features that move", features), ("their mean", features.me
 figure, ax = plot.new(size=(5.4, 3.6))
 draw_predictivity(fit.time_ms, curves, ax=ax)
 ax.set(ylabel="corrected correlation", xlabel="time (ms)")
-ax.legend(loc="lower left", fontsize=8)
+ax.legend(loc="lower center", fontsize=8)
+
+plt.show()

@@ -58,7 +58,7 @@ class ConvrnnOst(Study):
     image_off: Annotated[int, Range(3, 200)] = 10
     """Steps after which the image is replaced by gray."""
     rate_hz: Annotated[float, Range(0.1, 1e4, log=True)] = 1000.0
-    """Mean rate of the neurons, Hz: of many cells each, since single trials of 10 ms are read out."""
+    """Mean rate in Hz, of many cells together: single trials of 10 ms are read out."""
     hardest: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Largest standard deviation of the noise on an image's pixels; each image has its own."""
     target: Annotated[float, Range(0.01, 5.0)] = 1.0
