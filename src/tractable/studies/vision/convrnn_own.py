@@ -147,6 +147,15 @@ class ConvrnnOwn(Study):
             0.05 + 1.0 / n,
             source=CHANCE,
         )
+        if self.correct == "data":
+            off = abs(measured.corrected * measured.ceiling - measured.score)
+            yield Check(
+                "corrected score times its ceiling, off the score",
+                float(off.max()),
+                0.0,
+                1e-9,
+                source="definition (C19)",
+            )
         if not self.responses:
             yield Check(
                 "example: median corrected correlation in the last bins",
