@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -137,6 +138,7 @@ def _trained(
     return model.eval(), right
 
 
+@functools.lru_cache(maxsize=1)
 def _cifar() -> tuple[torch.Tensor, ...]:
     """Return 5,000 training and 1,000 test images, drawn from files that are sorted by class."""
     found = data.load_images("cifar10", download_missing=False)

@@ -51,7 +51,7 @@ class ConvrnnOst(Study):
     """Neurons that read the teacher's highest layer."""
     n_images: Annotated[int, Range(40, 500)] = 300
     """Images."""
-    n_repeats: Annotated[int, Range(1, 1000, log=True)] = 5
+    n_repeats: Annotated[int, Range(1, 1000, log=True)] = 20
     """Repetitions of each image."""
     n_bins: Annotated[int, Range(3, 100)] = 20
     """Bins of 10 ms from 70 ms on."""
@@ -61,7 +61,7 @@ class ConvrnnOst(Study):
     """Mean rate in Hz, of many cells together: single trials of 10 ms are read out."""
     hardest: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Largest standard deviation of the noise on an image's pixels; each image has its own."""
-    target: Annotated[float, Range(0.01, 5.0)] = 1.0
+    target: Annotated[float, Range(0.01, 5.0)] = 2.0
     """The d' at which an image counts as solved."""
     splits: Annotated[int, Range(1, 100)] = 5
     """Random splits of the images."""
@@ -185,7 +185,7 @@ class ConvrnnOst(Study):
                 ax, x, one.time.sel(system=name), ms=3, alpha=0.5, color=color, label=said
             )
             ax.set(xlabel="solution time, neurons (ms)", title=str(name))
-            ax.legend(fontsize=8, loc="lower right")
+            ax.legend(fontsize=8, loc="upper left")
         axes[1].set_ylabel("solution time (ms)")
         figure.set_label(
             "Left: accuracy of linear machines in each bin. Middle and right: the time at which "
