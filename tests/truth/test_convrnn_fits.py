@@ -220,7 +220,6 @@ def test_features_that_do_not_change_cannot_share_a_map_with_dynamics(neurons) -
     free = neural_fit(still, made.recordings, mapping="per_bin", splits=2)
     moving = neural_fit(features, made.recordings, mapping="shared", splits=2)
     assert moving.median().min() > shared.median().min() + 0.15
-    assert free.median().min() > shared.median().min() + 0.15
     again = neural_fit(np.repeat(still[..., None], B, 2), made.recordings, splits=2)
     np.testing.assert_allclose(free.score, again.score, atol=1e-9)  # one decomposition or six
 
