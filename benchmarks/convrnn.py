@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,6 +28,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     for batch in (1, 8):
         yield forward(batch, options.device)
     yield from recomputation(options.device)
+    yield from neural_fits()
 
 
 def training_step(what: str, peer: nn.Module, device: str, bar: str) -> Row:
@@ -81,3 +83,31 @@ def recomputation(device: str) -> Iterator[Row]:
     yield Row(f"{what}: memory", peak["sqrt"], peak["none"], "<= 0.5", unit="B")
     a, b = alternate(lambda: step("sqrt"), lambda: step("none"), repeats=3, device=device)
     yield Row(f"{what}: time", a, b, "<= 1.6")
+
+
+def neural_fits() -> Iterator[Row]:
+    """One map for 20 bins and 60 neurons, 150 images, 192 features, against a loop of fits."""
+    from sklearn.cross_decomposition import PLSRegression
+    from sklearn.linear_model import RidgeCV
+
+    from tractable.vision.convrnn.neural_maps import PENALTIES, Fitter
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3000, 192))
+    y = x @ random.normal(size=(192, 60)) + 10 * random.normal(size=(3000, 60))
+    penalties = PENALTIES * 3000
+
+    def peer(make: object) -> list[object]:
+        return [make().fit(x, y[:, n]) for n in range(60)]  # type: ignore[operator]  # a class
+
+    for name, method, make in (
+        ("ridge", "ridge", lambda: RidgeCV(penalties)),
+        ("PLS, each neuron", "pls1", lambda: PLSRegression(25, scale=False)),
+    ):
+        a, b = alternate(
+            lambda method=method: Fitter(x, method, 25, 20, penalties).fit(y),
+            lambda make=make: peer(make),
+            repeats=1,
+        )
+        note = "scikit-learn in a loop over neurons"
+        yield Row(f"fits of 60 neurons x 20 bins, one map, {name}", a, b, ">= 5", note=note)

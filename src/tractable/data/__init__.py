@@ -1,7 +1,8 @@
 """Named data sets: where they are, how to get them, and how to read them.
 
 `resolve` says which files a choice stands for without reading them; `load` reads a named corpus,
-`load_images` a named set of images, and `read_table` a user's own file. Nothing here imports torch;
+`load_images` a named set of images, `load_dissimilarities` the 92-object set, and `read_table` a
+user's own file. Nothing here imports torch;
 NumPy comes with the first reading.
 """
 
@@ -17,6 +18,7 @@ from tractable.data.find import (
     files,
     listing,
     load,
+    load_dissimilarities,
     load_images,
     load_norms,
     locate,
@@ -35,6 +37,7 @@ __all__ = [
     "files",
     "listing",
     "load",
+    "load_dissimilarities",
     "load_images",
     "load_norms",
     "locate",

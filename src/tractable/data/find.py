@@ -20,6 +20,7 @@ from tractable.data.catalog import ALIASES, CHOICES, DATA_SETS, DataSet
 
 if TYPE_CHECKING:
     from tractable.data.corpora import TextData
+    from tractable.data.dissimilarities import BrainDissimilarities
     from tractable.data.images import ImageData
     from tractable.data.norms import FeatureNorms
 
@@ -32,6 +33,7 @@ __all__ = [
     "files",
     "listing",
     "load",
+    "load_dissimilarities",
     "load_images",
     "load_norms",
     "locate",
@@ -220,6 +222,13 @@ def load_norms(name: str) -> FeatureNorms:
     from tractable.data import norms
 
     return norms.load_norms(name)
+
+
+def load_dissimilarities(name: str = "it92") -> BrainDissimilarities:
+    """Read brain dissimilarities; see `tractable.data.dissimilarities.load_dissimilarities`."""
+    from tractable.data import dissimilarities
+
+    return dissimilarities.load_dissimilarities(name)
 
 
 def listing() -> tuple[Listing, ...]:

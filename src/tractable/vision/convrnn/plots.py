@@ -1,16 +1,20 @@
-"""Pictures of graphs: when each node is first driven, and who speaks to whom."""
+"""Pictures: graphs unrolled in time, fits to neurons bin by bin, solution times."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from tractable.vision.convrnn.solution_times import OST
     from tractable.vision.convrnn.spec import ConvRNNSpec
 
-__all__ = ["draw_unrolled"]
+__all__ = ["draw_predictivity", "draw_solution_times", "draw_unrolled"]
 
 
 def draw_unrolled(
@@ -52,4 +56,66 @@ def draw_unrolled(
     figure.set_label(
         "The graph unrolled in time: a filled node is driven by the image; orange: feedback."
     )
+    return figure
+
+
+def draw_predictivity(
+    time_ms: np.ndarray,
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw corrected scores in time, with their intervals; a line marks what the truth reaches.
+
+    Parameters
+    ----------
+    time_ms : ndarray, shape (bins,)
+        Start of each bin.
+    curves : mapping of str to (ndarray, ndarray)
+        By label: `FitResult.median` (bins,) and `FitResult.interval` (2, bins).
+    ax : Axes, optional
+        Where to draw.
+    """
+    from tractable import plot
+
+    figure, axes = plot.axes_of(ax, size=(5.0, 3.4))
+    plot.theory(axes, time_ms[[0, -1]], [1.0, 1.0], color="C0", label="true model")
+    for number, (label, (median, interval)) in enumerate(curves.items(), 1):
+        error = np.nan_to_num(np.abs(interval - median))
+        plot.measurement(
+            axes, time_ms, median, error=error, label=label, color=f"C{number}", ms=3,
+            marker="os^Dv"[(number - 1) % 5], linestyle=":", linewidth=0.8,
+        )  # fmt: skip
+    axes.set(xlabel="time from the first driven bin (ms)", ylim=(-0.1, 1.15))
+    figure.set_label("Correlation of predicted and measured responses over the noise ceiling.")
+    return figure
+
+
+def draw_solution_times(
+    reference: OST, other: OST, *, label: str = "", ax: Axes | None = None
+) -> Figure:
+    """Draw each image's solution time by one system against that by a reference.
+
+    Parameters
+    ----------
+    reference, other : OST
+        Of the same images.
+    label : str
+        Names the other one.
+    ax : Axes, optional
+        Where to draw.
+    """
+    from tractable import plot
+
+    figure, axes = plot.axes_of(ax, size=(4.0, 3.8))
+    ends = reference.time_ms[[0, -1]]
+    plot.theory(axes, ends, ends, color="C0", label="equal")
+    agreed = other.compare(reference)
+    plot.measurement(
+        axes, reference.times_ms, other.times_ms, color="C1", ms=3, alpha=0.6,
+        label=f"Spearman {agreed.spearman:.2f}",
+    )  # fmt: skip
+    axes.set(xlabel="solution time of the reference (ms)", ylabel=f"solution time, {label} (ms)")
+    axes.legend(loc="lower right", fontsize=8)
+    figure.set_label("Object solution times of every image that both systems solve.")
     return figure

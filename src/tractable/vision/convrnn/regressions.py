@@ -95,14 +95,16 @@ class Ridge:
         penalties : ndarray
             Candidates, > 0; a single one is taken as it is.
         """
-        y_mean = responses.mean(0)
-        Z = self.U.T @ (responses - y_mean)
         chosen = np.zeros(responses.shape[1], dtype=int)
         if len(penalties) > 1:
             chosen = np.argmin(self.left_out(responses, penalties), 0)
-        penalty = penalties[chosen]
+        return self.solve(responses, penalties[chosen])
+
+    def solve(self, responses: np.ndarray, penalty: np.ndarray) -> LinearMap:
+        """Return the map of penalties that are given, one for each response (q,)."""
+        y_mean = responses.mean(0)
         root = np.sqrt(self.values)[:, None]
-        weights = self.V @ (root / (root**2 + penalty) * Z)
+        weights = self.V @ (root / (root**2 + penalty) * (self.U.T @ (responses - y_mean)))
         return LinearMap(weights, self.x_mean, y_mean, penalty)
 
     def left_out(self, responses: np.ndarray, penalties: np.ndarray) -> np.ndarray:
