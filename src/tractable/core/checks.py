@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
 __all__ = [
     "ConvergenceWarning",
@@ -37,7 +36,7 @@ class ConvergenceWarning(TractableWarning):
     """An iteration stopped before its tolerance; the message holds the residual."""
 
 
-def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
+def check_finite(name: str, value: Any) -> None:
     """Refuse NaN and infinity.
 
     Parameters
@@ -59,7 +58,7 @@ def check_finite(name: str, value: np.ndarray | torch.Tensor | float) -> None:
     Traceback (most recent call last):
     ValueError: x must be finite, got 1 of 2 entries NaN or infinite (first at index (1,))
     """
-    if value is None or isinstance(value, str | bytes):
+    if value is None or isinstance(value, str):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if isinstance(value, float | int):
         if not math.isfinite(value):

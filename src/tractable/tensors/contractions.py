@@ -184,9 +184,9 @@ def mttkrp(tensor: Any, factors: Sequence[Any], mode: int) -> np.ndarray:
     import torch
 
     if not hasattr(tensor, "detach"):
-        array = np.asarray(tensor)
+        numbers = np.asarray(tensor)
         tensor = torch.as_tensor(
-            array if array.dtype.kind in "biuf" else as_floats("tensor", array)
+            array if numbers.dtype.kind in "biuf" else as_floats("tensor", numbers)
         )
     data = tensor.detach()
     if data.dtype not in (torch.float32, torch.float64):
