@@ -186,7 +186,7 @@ def mttkrp(tensor: Any, factors: Sequence[Any], mode: int) -> np.ndarray:
     if not hasattr(tensor, "detach"):
         numbers = np.asarray(tensor)
         tensor = torch.as_tensor(
-            array if numbers.dtype.kind in "biuf" else as_floats("tensor", numbers)
+            numbers if numbers.dtype.kind in "biuf" else as_floats("tensor", numbers)
         )
     data = tensor.detach()
     if data.dtype not in (torch.float32, torch.float64):
