@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 from tractable.linear.arrays import LARGEST
 
 __all__ = ["bulk_average", "bulk_density", "bulk_edges", "bulk_nodes", "bulk_quantile"]
@@ -134,7 +134,7 @@ def bulk_quantile(fraction: ArrayLike, aspect: float, sigma: float = 1.0) -> Flo
     """
     check_aspect("aspect", aspect)
     check_range("sigma", sigma, 0.0, LARGEST)
-    wanted = np.asarray(fraction, dtype=float)
+    wanted = as_floats("fraction", fraction)
     check_finite("fraction", wanted)
     if np.any((wanted < 0) | (wanted > 1)):
         raise ValueError(f"fraction must be in [0, 1], got {wanted.min():g} to {wanted.max():g}")
@@ -255,8 +255,8 @@ def check_aspect(name: str, aspect: float) -> None:
     """Refuse an aspect ratio that is not a positive finite number."""
     if np.ndim(aspect) != 0:
         raise TypeError(f"{name} must be one number, got shape {np.shape(aspect)}")
-    check_finite(name, float(aspect))
-    check_range(name, float(aspect), 0.0, open_low=True)
+    check_finite(name, aspect)
+    check_range(name, aspect, 0.0, open_low=True)
 
 
 # --- the angle of the bulk -----------------------------------------------------------------------

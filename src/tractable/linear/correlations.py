@@ -97,6 +97,8 @@ def correlations(
     """
     check_choice("norm", norm, ("mean", "sum"))
     rows_x, rows_y = _rows("X", X), _rows("Y", Y)
+    if not len(rows_x):
+        raise ValueError("X must hold at least one example, got none")
     check_shape("Y", tuple(rows_y.shape), (rows_x.shape[0], "n_out"))
     n, n_in, n_out = rows_x.shape[0], rows_x.shape[1], rows_y.shape[1]
     for what, size in (("X", n), ("X", n_in), ("Y", n_out)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.linear.arrays import LARGEST, as_float64
 from tractable.linear.bulk import bulk_edges, bulk_mass, bulk_quantile
 
@@ -61,8 +61,8 @@ def detection_edge(n_in: int, n_out: int, sigma: float = 1.0, *, edge: Edge = "t
     >>> round(detection_edge(400, 200), 4), round(detection_edge(400, 200, edge="asymptotic"), 4)
     (1.7307, 1.7071)
     """
-    check_range("n_in", n_in, 1, LARGEST)
-    check_range("n_out", n_out, 1, LARGEST)
+    check_count("n_in", n_in)
+    check_count("n_out", n_out)
     check_range("sigma", sigma, 0.0, LARGEST)
     check_choice("edge", edge, ("tw99", "asymptotic"))
     if edge == "asymptotic":
@@ -146,6 +146,8 @@ def bulk_misfit(s_noise: Numbers, n_in: int, n_out: int, sigma: float) -> float:
     >>> bulk_misfit(np.linalg.svd(noise, compute_uv=False), 200, 100, 1.0) < 0.05
     True
     """
+    check_count("n_in", n_in)
+    check_count("n_out", n_out)
     check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     s = np.sort(as_float64("s_noise", s_noise, low=0.0))
     if s.size == 0:

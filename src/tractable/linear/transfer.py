@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import check_choice
+from tractable.core.checks import check_choice, check_finite
 from tractable.linear.arrays import as_float64
 from tractable.linear.bulk import bulk_nodes, check_aspect
 from tractable.linear.generalization import (
@@ -233,6 +233,10 @@ def transfer_threshold(
             init_strength=init_strength,
             depth=depth,
         ).benefit
+
+    check_aspect("aspect", aspect)
+    check_finite("snr_a", snr_a)
+    check_finite("snr_b", snr_b)
 
     # Where A cannot be learned alone, nor from B, the benefit is exactly 0 up to rounding.
     grid = np.linspace(0.0, 1.0, 21)

@@ -223,5 +223,7 @@ def check_two_layers(cov: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> None:
     for name, value in (("cov_yx", cov), ("W1", W1), ("W2", W2)):
         if value.ndim != 2:
             raise ValueError(f"{name} must have two dimensions, got shape {value.shape}")
+        if not value.size:
+            raise ValueError(f"{name} must not be empty, got shape {value.shape}")
     check_shape("W1", W1.shape, ("n_hidden", cov.shape[1]))
     check_shape("W2", W2.shape, (cov.shape[0], W1.shape[0]))

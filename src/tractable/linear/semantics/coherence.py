@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.names import pick
 from tractable.linear.spikes import spike_forward
@@ -70,9 +70,11 @@ def coherence(
     >>> coherence(500, 800, 100, 120, p=0.4, q=0.3).learnable
     False
     """
-    check_range("n_items", n_items, 1)
-    check_range("n_features", n_features, 1)
+    check_count("n_items", n_items)
+    check_count("n_features", n_features)
+    check_count("k_items", k_items)
     check_range("k_items", k_items, 1, n_items)
+    check_count("k_features", k_features)
     check_range("k_features", k_features, 1, n_features)
     check_range("p", p, 0, 1)
     check_range("q", q, 0, 1, open_low=True, open_high=True)

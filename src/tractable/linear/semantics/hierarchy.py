@@ -234,11 +234,13 @@ def tree_branches(branching: int | Sequence[int], depth: int) -> list[int]:
     """Return the branches of each level as a list."""
     check_count("depth", depth)
     check_range("depth", depth, 1, DEEPEST)
+    if isinstance(branching, float | np.floating):
+        check_count("branching", branching)
     branches = [branching] * depth if isinstance(branching, int | np.integer) else list(branching)
     if len(branches) != depth:
         raise ValueError(f"branching must have {depth} numbers, one for each level: {branches}")
     for b in branches:
-        check_range("branching", b, 1)
+        check_count("branching", b)
     leaves = math.prod(int(b) for b in branches)
     if leaves > MOST_LEAVES:
         raise ValueError(
