@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tractable.core.seeds import derive
+from tractable.spiking.backend import Backend
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.params import Integrator, LIFParams
 
@@ -84,7 +84,7 @@ class SpikingNet(nn.Module):
         integrator: Integrator = "exact",
         surrogate: str = "fast_sigmoid",
         recurrent: bool = False,
-        backend: Literal["auto", "numba", "torch"] = "auto",
+        backend: Backend = "auto",
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> SpikingNet:
