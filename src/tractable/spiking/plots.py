@@ -229,7 +229,7 @@ def plot_intervals(
         if mean > dead_ms:
             time = np.linspace(dead_ms, edges[-1], 200)
             poisson = np.exp(-(time - dead_ms) / (mean - dead_ms)) / (mean - dead_ms)
-            plot.theory(axes, time, poisson, color=f"C{i}", ls="--",
+            plot.theory(axes, time, poisson, color=f"C{i}",
                         label="Poisson of this rate" if i == 0 else "_")  # fmt: skip
     axes.set(xlabel="interval between spikes (ms)", ylabel="density (1/ms)")
     return figure
