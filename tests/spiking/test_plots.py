@@ -18,6 +18,9 @@ DRAWINGS = {
     ),
     "plot_spike_times": lambda ax: plots.plot_spike_times([0, 1], [3.0, 4.0], [3.5], ax=ax),
     "plot_rates": lambda ax: plots.plot_rates({"a": [1.0, 2.0], "b": []}, ax=ax),
+    "plot_intervals": lambda ax: plots.plot_intervals(
+        {"a": [5.0, 8.0, 20.0], "b": []}, dead_ms=2.0, ax=ax
+    ),
     "plot_feedback_signs": lambda ax: plots.plot_feedback_signs(
         [1.0, -1.0], [2.0, -3.0], active=[True, False], ax=ax
     ),

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,11 @@ LOG_SECONDS = 10.0  # between the first two lines of a tally in the log; later o
 
 
 def track(
-    work: Iterable[T], description: str, *, total: int | None = None, show: bool = True
+    work: Iterable[T],
+    description: str | Callable[[], str],
+    *,
+    total: int | None = None,
+    show: bool = True,
 ) -> Iterator[T]:
     """Iterate over ``work`` and show what is done and what remains.
 
@@ -32,8 +36,8 @@ def track(
     ----------
     work : iterable
         What to iterate over.
-    description : str
-        Shown beside the bar.
+    description : str or callable
+        Shown beside the bar; a callable is asked anew for every item.
     total : int, optional
         Number of items, when ``work`` has no length.
     show : bool
@@ -56,13 +60,17 @@ def track(
         total = len(work)
     started = time.monotonic()
     progress = None
+
+    def said() -> str:
+        return description() if callable(description) else description
+
     try:
         for done, item in enumerate(work):
             if progress is None and time.monotonic() - started > QUIET_SECONDS:
-                progress, task = _bar(description, total, done)
+                progress, task = _bar(said(), total, done)
                 progress.start()
             elif progress is not None:
-                progress.update(task, completed=done)
+                progress.update(task, completed=done, description=said())
             yield item
     finally:
         if progress is not None:

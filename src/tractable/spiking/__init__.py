@@ -10,9 +10,16 @@ from tractable.spiking.encode import (
 )
 from tractable.spiking.feedback import BPTT, Fixed, Frozen, Random, Symmetric, Uniform
 from tractable.spiking.files import from_tonic, iter_shd, read_ras, write_ras
+from tractable.spiking.intervals import interspike_intervals, interval_variation
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.learn import History, learn
-from tractable.spiking.loss import VanRossum, WindowedClassification, WindowTarget, van_rossum
+from tractable.spiking.loss import (
+    VanRossum,
+    WindowedClassification,
+    WindowTarget,
+    van_rossum,
+    van_rossum_trace,
+)
 from tractable.spiking.network import NetOutput, SpikingNet
 from tractable.spiking.nir_graph import from_nir, to_nir
 from tractable.spiking.optimizers import RMaxProp
@@ -62,6 +69,8 @@ __all__ = [
     "from_nir",
     "from_tonic",
     "gradient_angle",
+    "interspike_intervals",
+    "interval_variation",
     "iter_shd",
     "kernel_autocorrelation",
     "latency",
@@ -75,6 +84,7 @@ __all__ = [
     "surrogate_derivative",
     "to_nir",
     "van_rossum",
+    "van_rossum_trace",
     "write_ras",
     "zeta_moment",
 ]

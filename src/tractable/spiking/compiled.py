@@ -87,8 +87,8 @@ def lif(
 
 @compile_loop
 def psp_trace(
-    starts: Any, columns: Any, a: Any, b: Any, c: Any, one: Any, current_first: bool,
-    current: Any, trace: Any, out: Any,
+    starts: Any, columns: Any, a: Any, b: Any, c: Any, one: Any, low_current: Any, low_trace: Any,
+    current_first: bool, current: Any, trace: Any, out: Any,
 ) -> None:  # fmt: skip
     """Filter arriving spikes as a membrane without threshold would, per input."""
     n_steps, n_batch, n = out.shape
@@ -104,14 +104,21 @@ def psp_trace(
             if current_first:
                 for j in range(n):
                     trace[s, j] = a * trace[s, j] + c * current[s, j]
+            if low_current > 0:
+                for j in range(n):
+                    if current[s, j] < low_current:
+                        current[s, j] = 0
+                        if trace[s, j] < low_trace:
+                            trace[s, j] = 0
             for j in range(n):
                 out[t, s, j] = trace[s, j]
 
 
 @compile_loop
 def alpha_filter(
-    x: Any, r: Any, d: Any, gain_r: Any, gain_d: Any, rise: Any, decay: Any, out: Any
-) -> None:
+    x: Any, r: Any, d: Any, gain_r: Any, gain_d: Any, low_rise: Any, low_decay: Any,
+    rise: Any, decay: Any, out: Any,
+) -> None:  # fmt: skip
     """Filter with the kernel of unit area: two exponential averages in a row."""
     n_steps, n_batch, n = x.shape
     for t in range(n_steps):
@@ -119,6 +126,10 @@ def alpha_filter(
             for i in range(n):
                 rise[s, i] = r * rise[s, i] + gain_r * x[t, s, i]
                 decay[s, i] = d * decay[s, i] + gain_d * rise[s, i]
+                if abs(rise[s, i]) < low_rise:
+                    rise[s, i] = 0
+                    if abs(decay[s, i]) < low_decay:
+                        decay[s, i] = 0
                 out[t, s, i] = decay[s, i]
 
 

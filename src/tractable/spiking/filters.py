@@ -1,27 +1,34 @@
-"""Exponential filters on either back end: kernel of unit area, its transpose, potential traces."""
+"""Exponential filters on every backend: kernel of unit area, its transpose, potential traces."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tractable.spiking import stepwise
-from tractable.spiking.params import Step
+from tractable.spiking.backend import Backend, resolve
+from tractable.spiking.params import LIFParams, Step
 
 __all__ = ["AlphaFilter", "exponential_trace", "psp_adjoint", "psp_trace"]
 
 
 @dataclass(frozen=True)
 class AlphaFilter:
-    """The kernel (P5) on a grid: two exponential averages in a row, of unit area exactly."""
+    """The kernel (P5) on a grid: two exponential averages in a row, of unit area exactly.
+
+    What a unit impulse (of height 1 / dt) leaves is dropped below ``floor`` of its peak.
+    """
 
     tau_rise: float
     tau_decay: float
     dt: float
+    floor: float = 0.0
+    backend: Backend = "auto"
 
     @property
     def coefficients(self) -> tuple[float, float, float, float]:
@@ -33,17 +40,23 @@ class AlphaFilter:
         self, x: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the filtered signal (T, B, n) and the state after it."""
-        if _numba(x):
+        floors = (self.floor / self.tau_rise, self.floor * self._peak())
+        if resolve(self.backend, x.device) == "numba":
             from tractable.spiking import compiled
 
             given = np.ascontiguousarray(x.numpy())
             out = np.empty_like(given)
             rise, decay = (part.numpy().copy() for part in state)
             kind = given.dtype.type
-            compiled.alpha_filter(given, *map(kind, self.coefficients), rise, decay, out)
+            scalars = map(kind, (*self.coefficients, *floors))
+            compiled.alpha_filter(given, *scalars, rise, decay, out)
             return torch.from_numpy(out), (torch.from_numpy(rise), torch.from_numpy(decay))
-        out_t, rise_t, decay_t = stepwise.alpha_filter(x, *self.coefficients, *state)
+        run = loops_in_torch(self.backend, x.device).alpha_filter
+        out_t, rise_t, decay_t = run(x, *self.coefficients, floors, *state)
         return out_t, (rise_t, decay_t)
+
+    def _peak(self) -> float:
+        return _peak(self.tau_decay, self.tau_rise) / self.tau_rise
 
     def adjoint(self, e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filter backward in time from the window's end.
@@ -56,7 +69,7 @@ class AlphaFilter:
             Weights with which eligibility carried into the window counts, (B, n).
         """
         r, d, _, _ = self.coefficients
-        if _numba(e):
+        if resolve(self.backend, e.device) == "numba":
             from tractable.spiking import compiled
 
             given = np.ascontiguousarray(e.numpy())
@@ -65,7 +78,8 @@ class AlphaFilter:
             kind = given.dtype.type
             compiled.adjoint_filter(given, *map(kind, self.coefficients), rise, decay, out)
             return torch.from_numpy(out), r * torch.from_numpy(rise), d * torch.from_numpy(decay)
-        out_t, rise_t, decay_t = stepwise.adjoint_filter(e, *self.coefficients)
+        run = loops_in_torch(self.backend, e.device).adjoint_filter
+        out_t, rise_t, decay_t = run(e, *self.coefficients)
         return out_t, r * rise_t, d * decay_t
 
     def carry_weights(
@@ -100,58 +114,72 @@ def _power_difference(n: np.ndarray | float, r: float, d: float) -> np.ndarray:
     return low ** (np.asarray(n) - 1) * np.expm1(np.asarray(n) * gap) / math.expm1(gap)
 
 
+def _peak(slow: float, fast: float) -> float:
+    """Return the largest value of the potential (P2), whichever of the two is the slower."""
+    x = math.log(slow / fast)
+    gap = slow / fast - 1
+    return math.exp(-x * (1 + 1 / gap)) if abs(gap) > 1e-9 else math.exp(-1)
+
+
+def loops_in_torch(backend: Backend, device: torch.device) -> ModuleType:
+    """Return the module of the loops that take and give tensors: `fused` or `stepwise`."""
+    if resolve(backend, device) == "triton":
+        from tractable.spiking import fused
+
+        return fused
+    return stepwise
+
+
+def floors_of(params: LIFParams, floor: float) -> tuple[float, float]:
+    """Return the share ``floor`` of the current and of the potential of one spike."""
+    return floor, floor * _peak(params.tau_mem, params.tau_syn)
+
+
 def psp_trace(
-    arrived: Tensor, step: Step, state: tuple[Tensor, Tensor]
+    arrived: Tensor,
+    step: Step,
+    state: tuple[Tensor, Tensor],
+    *,
+    floors: tuple[float, float] = (0.0, 0.0),
+    backend: Backend = "auto",
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the potential that each input alone would cause, (T, B, n), and the state after it.
 
-    It is dU/dW of a neuron that does not spike.
+    It is dU/dW of a neuron that does not spike. A current below ``floors[0]`` is taken as 0, and
+    then a potential below ``floors[1]``.
     """
     current, trace = state
-    if _numba(trace):
+    if resolve(backend, trace.device) == "numba":
         from tractable.spiking import compiled
 
         kind = trace.numpy().dtype
         out = np.empty(arrived.shape, dtype=kind)
         y, z = current.numpy().copy(), trace.numpy().copy()
         starts, columns = compiled.events(np.ascontiguousarray(arrived.numpy()))
-        scalars = (kind.type(x) for x in (step.a, step.b, step.c, 1.0))
+        scalars = (kind.type(x) for x in (step.a, step.b, step.c, 1.0, *floors))
         compiled.psp_trace(starts, columns, *scalars, step.current_first, y, z, out)
         return torch.from_numpy(out), (torch.from_numpy(y), torch.from_numpy(z))
-    out_t, current, trace = stepwise.psp_trace(arrived, step, current, trace)
+    run = loops_in_torch(backend, trace.device).psp_trace
+    out_t, current, trace = run(arrived, step, current, trace, floors)
     return out_t, (current, trace)
 
 
-def psp_adjoint(delta: Tensor, step: Step) -> Tensor:
+def psp_adjoint(delta: Tensor, step: Step, *, backend: Backend = "auto") -> Tensor:
     """Return the transpose of the potential filter, from the window's end: (T, B, n)."""
-    trace, current = torch.zeros_like(delta[0]), torch.zeros_like(delta[0])
-    out = torch.empty_like(delta)
-    for t in range(len(delta) - 1, -1, -1):
-        if step.current_first:
-            trace = delta[t] + step.a * trace
-            current = step.c * trace + step.b * current
-        else:
-            current = step.b * current + step.c * trace
-            trace = delta[t] + step.a * trace
-        out[t] = current
+    out: Tensor = loops_in_torch(backend, delta.device).psp_adjoint(delta, step)
     return out
 
 
-def exponential_trace(spikes: Tensor, decay: float, state: Tensor) -> tuple[Tensor, Tensor]:
+def exponential_trace(
+    spikes: Tensor, decay: float, state: Tensor, *, backend: Backend = "auto"
+) -> tuple[Tensor, Tensor]:
     """Return z with z <- decay z + S at every step, (T, B, n), and the state after it."""
-    from scipy.signal import lfilter
+    if resolve(backend, state.device) == "numba":
+        from scipy.signal import lfilter
 
-    if state.device.type == "cpu":
         given = spikes.to(state.dtype).numpy()
         out, _ = lfilter([1.0], [1.0, -decay], given, axis=0, zi=decay * state.numpy()[None])
         trace = torch.from_numpy(np.asarray(out, dtype=given.dtype))
         return trace, trace[-1].clone()
-    out_t = torch.empty(spikes.shape, dtype=state.dtype, device=state.device)
-    for t in range(len(spikes)):
-        state = decay * state + spikes[t].to(state.dtype)
-        out_t[t] = state
-    return out_t, state
-
-
-def _numba(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu"
+    out_t, after = loops_in_torch(backend, state.device).exponential_trace(spikes, decay, state)
+    return out_t, after

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from tractable.core.checks import check_choice, check_finite, check_range
 from tractable.core.seeds import generator
-from tractable.spiking import stepwise
+from tractable.spiking.backend import BACKENDS, Backend, resolve
+from tractable.spiking.filters import loops_in_torch
 from tractable.spiking.params import INTEGRATORS, Integrator, LIFParams, Step
 from tractable.spiking.surrogate import SURROGATES, surrogate_derivative
 
 __all__ = ["LIFLayer", "LayerOutput", "LayerState"]
 
 RESETS = ("clamp", "zero", "subtract")
-BACKENDS = ("auto", "numba", "torch")
 DENSE = 0.03
 """Share of spiking entries above which currents are a matrix product, not a sum of events."""
 
@@ -101,7 +101,9 @@ class LIFLayer(nn.Module):
     recurrent : bool
         Weights among the neurons of the layer too, over the same delay.
     backend : str
-        ``numba`` (compiled, on the CPU), ``torch`` (any device), ``auto``.
+        Who runs the loop over time: ``numba`` (compiled, on the CPU), ``triton`` (on a CUDA
+        device), ``torch`` (anywhere, slower). ``auto`` is numba on the CPU, and on a CUDA device
+        Triton where it is installed, else torch.
     seed : int
         Decides the initial weights.
 
@@ -142,7 +144,7 @@ class LIFLayer(nn.Module):
         reset: Literal["clamp", "zero", "subtract"] = "clamp",
         surrogate: str = "fast_sigmoid",
         recurrent: bool = False,
-        backend: Literal["auto", "numba", "torch"] = "auto",
+        backend: Backend = "auto",
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -157,7 +159,8 @@ class LIFLayer(nn.Module):
         self.n_in, self.n_out = n_in, n_out
         self.params = params or LIFParams()
         self.integrator, self.reset = integrator, reset
-        self.surrogate, self.backend = surrogate, backend
+        self.surrogate = surrogate
+        self.backend: Backend = backend
         random = generator(seed)
         scale = w0 / math.sqrt(n_in)
         normal = torch.randn(n_out, n_in, generator=random, dtype=torch.float64) * scale
@@ -246,21 +249,14 @@ class LIFLayer(nn.Module):
             return self._differentiable(arrived, arriving, before, injected)
         own = before.own
         arrived = arrived.bool()
-        run = self._compiled if self._uses_numba() else self._stepwise
+        uses_numba = resolve(self.backend, self.weight.device) == "numba"
+        run = self._compiled if uses_numba else self._in_torch
         out, v, i, after = run(arrived, before, injected, "current" in wanted)
         own = torch.cat([own, out])[len(out) :] if delay else own
         after = replace(after, arriving=arriving.bool(), own=own)
         return LayerOutput(out, after, arrived, before.own, v, i)
 
     # --- the three ways through time ----------------------------------------------------------
-
-    def _uses_numba(self) -> bool:
-        on_cpu = self.weight.device.type == "cpu"
-        if self.backend == "numba" and not on_cpu:
-            raise ValueError(
-                f"backend='numba' runs on the CPU, the weights are on {self.weight.device}"
-            )
-        return self.backend != "torch" and on_cpu
 
     def _compiled(
         self, arrived: Tensor, before: LayerState, injected: Tensor | None, keep_i: bool
@@ -298,12 +294,13 @@ class LIFLayer(nn.Module):
         record = torch.from_numpy(i_out) if keep_i else None
         return torch.from_numpy(out.view(np.bool_)), torch.from_numpy(v_out), record, after
 
-    def _stepwise(
+    def _in_torch(
         self, arrived: Tensor, before: LayerState, injected: Tensor | None, keep_i: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, LayerState]:
-        drive = arrived.to(self.weight.dtype) @ self.weight.T
-        out, v, i, *rest = stepwise.lif(
-            drive, injected, self.recurrent_weight, before.own, self.step, self.params.threshold,
+        drive = arrived.to(self.weight.dtype) @ self.weight.detach().T
+        loop = None if self.recurrent_weight is None else self.recurrent_weight.detach()
+        out, v, i, *rest = loops_in_torch(self.backend, self.weight.device).lif(
+            drive, injected, loop, before.own, self.step, self.params.threshold,
             self.reset == "subtract", before.v, before.current, before.left, keep_i,
         )  # fmt: skip
         return out, v, i, replace(before, v=rest[0], current=rest[1], left=rest[2])
@@ -333,6 +330,13 @@ class LIFLayer(nn.Module):
         return slope
 
     def _check(self, spikes: Tensor) -> None:
+        if not isinstance(spikes, Tensor):
+            raise TypeError(f"spikes must be a tensor, got {type(spikes).__name__}")
+        if spikes.device != self.weight.device:
+            raise ValueError(
+                f"spikes are on {spikes.device}, the weights on {self.weight.device}; move the "
+                "spikes by .to(...)"
+            )
         if spikes.ndim != 3 or spikes.shape[2] != self.n_in:
             raise ValueError(
                 f"spikes must have shape (T, B, n_in={self.n_in}), got {tuple(spikes.shape)}"

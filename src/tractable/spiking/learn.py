@@ -146,8 +146,23 @@ def learn(
     window_ms = rule.window_steps() * rule.net.dt
     work: Iterable[int] = range(first, n_updates)
     k = first - 1
+    started = time.monotonic()
+
+    def said() -> str:
+        done = len(records["cost"])
+        if not done:
+            return description
+        since = records["cost"][-max(1, round(10_000 / window_ms)) :]
+        rates = "/".join(f"{rate:.0f}" for rate in records["rates"][-1])
+        pace = (done - first) * window_ms / rule.net.dt / max(time.monotonic() - started, 1e-9)
+        return (
+            f"{description}: {done * window_ms / 1000:.0f} s simulated, cost of the last 10 s "
+            f"{sum(since) / len(since):.3g}, {rates} Hz, {records['clipped'][-1]:.0%} of weights "
+            f"at their bounds, {pace:.0f} steps/s"
+        )
+
     try:
-        for k in track(work, description, total=n_updates - first, show=progress):
+        for k in track(work, said, total=n_updates - first, show=progress):
             factor = 1.0 if schedule is None else schedule(k)
             for group, lr in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = lr * factor
@@ -167,7 +182,7 @@ def learn(
                 records[name].append(value)
             silent = silent + 1 if len(step.rates) > 1 and max(step.rates[:-1]) == 0 else 0
             if silent == SILENT_WINDOWS:
-                _warn_silent(rule)
+                _warn_silent(rule, inputs)
             if callback is not None:
                 callback(k, step)
             if path is not None and (k + 1) % checkpoint_every == 0:
@@ -205,16 +220,20 @@ def _share_clipped(rule: SuperSpike, bounds: tuple[float, float] | None) -> floa
     return float(((weights <= bounds[0]) | (weights >= bounds[1])).double().mean())
 
 
-def _warn_silent(rule: SuperSpike) -> None:
+def _warn_silent(rule: SuperSpike, inputs: Tensor) -> None:
     import warnings
 
     from tractable.core.checks import TractableWarning
+    from tractable.spiking.theory import membrane_std
 
     layer = rule.net.layers[0]
-    spread = float(layer.weight.detach().std()) if layer.weight.numel() > 1 else 0.0
+    size = float(layer.weight.detach().square().mean().sqrt())
+    rate = 1000 / rule.net.dt * float(inputs.float().mean())
+    spread = float(membrane_std(size, layer.n_in, rate, layer.params))
     warnings.warn(
-        f"no hidden spikes for {SILENT_WINDOWS} windows; the first weights have a standard "
-        f"deviation of {spread:.3g} mV (see membrane_std for what it should be)",
+        f"no hidden spikes for {SILENT_WINDOWS} windows: weights of {size:.3g} mV under inputs of "
+        f"{rate:.3g} Hz make the voltage fluctuate by {spread:.3g} mV, the threshold is "
+        f"{layer.params.threshold:g} mV away; see fluctuation_driven for a larger w0",
         TractableWarning,
         stacklevel=3,
     )

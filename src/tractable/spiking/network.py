@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tractable.core.seeds import derive
+from tractable.spiking.backend import Backend
+from tractable.spiking.encode import SpikeEvents
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.params import Integrator, LIFParams
 
@@ -84,7 +85,7 @@ class SpikingNet(nn.Module):
         integrator: Integrator = "exact",
         surrogate: str = "fast_sigmoid",
         recurrent: bool = False,
-        backend: Literal["auto", "numba", "torch"] = "auto",
+        backend: Backend = "auto",
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> SpikingNet:
@@ -157,7 +158,7 @@ class SpikingNet(nn.Module):
     @torch.no_grad()
     def simulate(
         self,
-        spikes: Tensor,
+        spikes: Tensor | SpikeEvents,
         state: tuple[LayerState, ...] | None = None,
         *,
         record: Iterable[str] = (),
@@ -166,8 +167,9 @@ class SpikingNet(nn.Module):
 
         Parameters
         ----------
-        spikes : Tensor
-            Input spikes, (T, B, n_in), bool or 0 and 1.
+        spikes : Tensor or SpikeEvents
+            Input spikes, (T, B, n_in), bool or 0 and 1; or one sample as a list of events, which
+            is put on the grid of ``dt``.
         state : tuple of LayerState, optional
             Where the window before ended.
         record : iterable of str
@@ -177,4 +179,6 @@ class SpikingNet(nn.Module):
         -------
         NetOutput
         """
+        if isinstance(spikes, SpikeEvents):
+            spikes = spikes.raster(self.dt).to(self.layers[0].weight.device)
         return self.forward(spikes, state, record=record)

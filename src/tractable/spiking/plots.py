@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "plot_cost_bars",
     "plot_feedback_signs",
+    "plot_intervals",
     "plot_learning",
     "plot_raster",
     "plot_rates",
@@ -191,6 +192,46 @@ def plot_rates(
     for i, (name, rates) in enumerate(zip(rates_hz, every, strict=True)):
         axes.hist(rates, edges.tolist(), histtype="step", color=f"C{i}", label=name)
     axes.set(xlabel="rate (Hz)", ylabel="neurons")
+    return figure
+
+
+def plot_intervals(
+    intervals_ms: Mapping[str, ArrayLike], *, ax: Axes | None = None, bins: int = 30,
+    dead_ms: float = 0.0,
+) -> Figure:  # fmt: skip
+    """Draw the distribution of intervals between spikes beside that of Poisson spikes.
+
+    The line is the exponential density of the same mean, after the dead time; the coefficient of
+    variation stands in the legend.
+
+    Parameters
+    ----------
+    intervals_ms : mapping
+        Name to intervals, ms, (n_intervals,), see `interspike_intervals`.
+    ax : Axes, optional
+        Where to draw.
+    bins : int
+        Number of bins, >= 1.
+    dead_ms : float
+        Refractory time, ms, >= 0.
+    """
+    check_range("bins", bins, 1)
+    check_range("dead_ms", dead_ms, 0)
+    figure, axes = plot.axes_of(ax)
+    every = [np.asarray(x, dtype=float).ravel() for x in intervals_ms.values()]
+    top = max((float(np.quantile(x, 0.99)) for x in every if x.size), default=1.0)
+    edges = np.linspace(0, max(top, 2 * dead_ms, 1e-3), bins + 1)
+    for i, (name, x) in enumerate(zip(intervals_ms, every, strict=True)):
+        mean = float(x.mean()) if x.size else np.nan
+        spread = float(x.std()) / mean if x.size > 1 and mean > 0 else np.nan
+        density = np.histogram(x, edges)[0] / max(x.size, 1) / np.diff(edges)
+        axes.stairs(density, edges, color=f"C{i}", label=f"{name}, CV {spread:.2f}")
+        if mean > dead_ms:
+            time = np.linspace(dead_ms, edges[-1], 200)
+            poisson = np.exp(-(time - dead_ms) / (mean - dead_ms)) / (mean - dead_ms)
+            plot.theory(axes, time, poisson, color=f"C{i}",
+                        label="Poisson of this rate" if i == 0 else "_")  # fmt: skip
+    axes.set(xlabel="interval between spikes (ms)", ylabel="density (1/ms)")
     return figure
 
 

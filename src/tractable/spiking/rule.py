@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from tractable.core.checks import check_choice, check_range
-from tractable.spiking import stepwise
+from tractable.spiking.backend import Backend, resolve
 from tractable.spiking.feedback import BPTT, Feedback, Symmetric
-from tractable.spiking.filters import AlphaFilter, exponential_trace, psp_adjoint, psp_trace
+from tractable.spiking.filters import (
+    AlphaFilter,
+    exponential_trace,
+    floors_of,
+    loops_in_torch,
+    psp_adjoint,
+    psp_trace,
+)
 from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.loss import Loss, VanRossum
 from tractable.spiking.network import NetOutput, SpikingNet
@@ -173,6 +180,10 @@ class SuperSpike:
     feedback_delay : float or "auto"
         Delay of the product against the error in hidden layers, ms; ``auto`` is the sum of the
         axonal delays above the layer, 0 that of the published symmetric runs.
+    trace_floor : float
+        Below this share of what one spike causes at most, the potentials of inputs and the errors
+        of outputs are taken as 0 (published code: 1e-7), >= 0. In long silence it spares the
+        processor the slow arithmetic of tiny numbers; 0 keeps all.
     stateful : bool
         Carry eligibility from window to window; else each window starts without.
 
@@ -210,6 +221,7 @@ class SuperSpike:
     v_floor: float | None = None
     mask_refractory: bool = False
     feedback_delay: float | Literal["auto"] = "auto"
+    trace_floor: float = 0.0
     stateful: bool = True
 
     def __post_init__(self) -> None:
@@ -221,6 +233,7 @@ class SuperSpike:
         check_range("tau_rise", self.tau_rise, 0, open_low=True)
         check_range("tau_decay", self.tau_decay, 0, open_low=True)
         check_range("chunk_steps", self.chunk_steps, 1)
+        check_range("trace_floor", self.trace_floor, 0, 1)
         if not isinstance(self.feedback_delay, str):
             check_range("feedback_delay", self.feedback_delay, 0)
         else:
@@ -312,7 +325,10 @@ class SuperSpike:
         x, memory = self.loss.impulses(output.spikes, target, before.memory)
         n_steps, n_batch = spikes.shape[:2]
         dtype = self.net.layers[-1].weight.dtype
-        error_filter = AlphaFilter(self.loss.tau_rise, self.loss.tau_decay, self.net.dt)
+        error_filter = AlphaFilter(
+            self.loss.tau_rise, self.loss.tau_decay, self.net.dt, self.trace_floor,
+            self.net.layers[-1].backend,
+        )  # fmt: skip
         error, error_state = error_filter(x.to(dtype) / self.net.dt, before.error)
         totals: list[Tensor | None] = [None] * len(before.synapses)
         synapses, rates = before.synapses, before.rates
@@ -381,7 +397,10 @@ class SuperSpike:
             arrived = outs[index].arrived
             if recurrent:
                 arrived = _own_arrivals(output.layers[index], layer, part)
-            trace, psp = psp_trace(arrived.bool(), layer.step, synapses[k].psp)
+            trace, psp = psp_trace(
+                arrived.bool(), layer.step, synapses[k].psp,
+                floors=floors_of(layer.params, self.trace_floor), backend=layer.backend,
+            )  # fmt: skip
             new = replace(synapses[k], psp=psp)
             heard = errors[index]
             if deltas is not None and index < len(deltas):
@@ -390,19 +409,20 @@ class SuperSpike:
                 after.append(new)
                 continue
             else:
-                total, new = self._accumulate(heard, slopes[index], trace, new, last)
+                total, new = self._accumulate(heard, slopes[index], trace, new, last, layer.backend)
             before = totals[k]
             totals[k] = total if before is None else before + total
             after.append(new)
         return tuple(after)
 
     def _accumulate(
-        self, error: Tensor, slope: Tensor, trace: Tensor, before: _Synapses, last: bool
-    ) -> tuple[Tensor, _Synapses]:
+        self, error: Tensor, slope: Tensor, trace: Tensor, before: _Synapses, last: bool,
+        backend: Backend,
+    ) -> tuple[Tensor, _Synapses]:  # fmt: skip
         """Return the integral of error times eligibility over a piece, and the traces after it."""
         slope, slope_line = _delayed(slope, before.slope_line)
         trace, trace_line = _delayed(trace, before.trace_line)
-        kernel = AlphaFilter(self.tau_rise, self.tau_decay, self.net.dt)
+        kernel = AlphaFilter(self.tau_rise, self.tau_decay, self.net.dt, backend=backend)
         if self.engine == "online":
             total, eligibility = _online(error, slope, trace, kernel, before.eligibility)
         else:
@@ -421,13 +441,15 @@ class SuperSpike:
     def _backpropagated(self, error: Tensor | None, slopes: list[Tensor]) -> list[Tensor]:
         """Return dL/dU of every hidden layer in the graph without reset path, times -1."""
         assert error is not None  # of the output
-        kernel = AlphaFilter(self.loss.tau_rise, self.loss.tau_decay, self.net.dt)
+        layers = list(self.net.layers)
+        last = layers[-1].backend
+        kernel = AlphaFilter(self.loss.tau_rise, self.loss.tau_decay, self.net.dt, backend=last)
         delta = kernel.adjoint(error.contiguous())[0] * slopes[-1]
         found: list[Tensor] = []
-        layers = list(self.net.layers)
         for index in range(len(layers) - 1, 0, -1):
-            arriving = psp_adjoint(delta, layers[index].step) @ layers[index].weight.detach()
-            delay = layers[index].params.delay_steps
+            layer = layers[index]
+            arriving = psp_adjoint(delta, layer.step, backend=layer.backend) @ layer.weight.detach()
+            delay = layer.params.delay_steps
             emitted = torch.zeros_like(arriving)
             emitted[: len(arriving) - delay] = arriving[delay:]
             delta = emitted * slopes[index - 1]
@@ -448,7 +470,9 @@ class SuperSpike:
         errors = self.feedback.errors(self.net, error[part]) if regularizer.error_dependent else []
         after = []
         for i, before in enumerate(rates):
-            z, state = exponential_trace(output.layers[i].spikes[part], keep, before)
+            z, state = exponential_trace(
+                output.layers[i].spikes[part], keep, before, backend=self.net.layers[i].backend
+            )
             zeta = z**regularizer.exponent
             hidden = errors[i] if regularizer.error_dependent else None
             if hidden is not None:
@@ -509,8 +533,9 @@ def _online(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     shape = (error.shape[1], slope.shape[2], trace.shape[2])
     rise, decay = before or (slope.new_zeros(shape), slope.new_zeros(shape))
-    if slope.device.type != "cpu":
-        total, rise, decay = stepwise.online(error, slope, trace, *kernel.coefficients, rise, decay)
+    if resolve(kernel.backend, slope.device) != "numba":
+        run = loops_in_torch(kernel.backend, slope.device).online
+        total, rise, decay = run(error, slope, trace, *kernel.coefficients, rise, decay)
         return total, (rise, decay)
     from tractable.spiking import compiled
 

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from tractable.spiking.params import Step
 
-__all__ = ["adjoint_filter", "alpha_filter", "lif", "online", "psp_trace"]
+__all__ = [
+    "adjoint_filter",
+    "alpha_filter",
+    "exponential_trace",
+    "lif",
+    "online",
+    "psp_adjoint",
+    "psp_trace",
+]
 
 
 def lif(
@@ -57,9 +65,12 @@ def lif(
 
 
 def psp_trace(
-    spikes: Tensor, step: Step, current: Tensor, trace: Tensor
+    spikes: Tensor, step: Step, current: Tensor, trace: Tensor, floors: tuple[float, float]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Filter arriving spikes as a membrane without threshold would."""
+    """Filter arriving spikes as a membrane without threshold would.
+
+    A current below ``floors[0]`` becomes 0, and then a potential below ``floors[1]``.
+    """
     out = torch.empty(spikes.shape, dtype=trace.dtype, device=trace.device)
     for t in range(len(spikes)):
         if not step.current_first:
@@ -67,18 +78,25 @@ def psp_trace(
         current = step.b * current + spikes[t].to(trace.dtype)
         if step.current_first:
             trace = step.a * trace + step.c * current
+        if floors[0] > 0:
+            current = current.masked_fill(current < floors[0], 0.0)
+            trace = trace.masked_fill((current == 0) & (trace < floors[1]), 0.0)
         out[t] = trace
     return out, current, trace
 
 
 def alpha_filter(
-    x: Tensor, r: float, d: float, gain_r: float, gain_d: float, rise: Tensor, decay: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor, r: float, d: float, gain_r: float, gain_d: float, floors: tuple[float, float],
+    rise: Tensor, decay: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Filter with the kernel of unit area."""
     out = torch.empty_like(x)
     for t in range(len(x)):
         rise = r * rise + gain_r * x[t]
         decay = d * decay + gain_d * rise
+        if floors[0] > 0:
+            rise = rise.masked_fill(rise.abs() < floors[0], 0.0)
+            decay = decay.masked_fill((rise == 0) & (decay.abs() < floors[1]), 0.0)
         out[t] = decay
     return out, rise, decay
 
@@ -94,6 +112,30 @@ def adjoint_filter(
         rise = gain_d * decay + r * rise
         out[t] = gain_r * rise
     return out, rise, decay
+
+
+def psp_adjoint(delta: Tensor, step: Step) -> Tensor:
+    """Return the transpose of the potential filter, from the window's end."""
+    trace, current = torch.zeros_like(delta[0]), torch.zeros_like(delta[0])
+    out = torch.empty_like(delta)
+    for t in range(len(delta) - 1, -1, -1):
+        if step.current_first:
+            trace = delta[t] + step.a * trace
+            current = step.c * trace + step.b * current
+        else:
+            current = step.b * current + step.c * trace
+            trace = delta[t] + step.a * trace
+        out[t] = current
+    return out
+
+
+def exponential_trace(spikes: Tensor, decay: float, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return z with z <- decay z + S at every step, and the state after it."""
+    out = torch.empty(spikes.shape, dtype=state.dtype, device=state.device)
+    for t in range(len(spikes)):
+        state = decay * state + spikes[t].to(state.dtype)
+        out[t] = state
+    return out, state
 
 
 def online(
