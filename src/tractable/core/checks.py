@@ -67,7 +67,8 @@ def check_finite(name: str, value: Any) -> None:
     import numpy as np  # not at the top: the command line starts without it
 
     if not hasattr(value, "isfinite"):
-        value = as_floats(name, value)
+        value = np.asarray(value)
+        value = value if value.dtype.kind in "biufc" else as_floats(name, value)
     finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite().cpu().numpy()
     if not finite.all():
         bad = np.argwhere(~np.atleast_1d(finite))
