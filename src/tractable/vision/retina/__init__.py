@@ -22,6 +22,7 @@ from tractable.vision.retina.linearity import (
     rectification_cap,
 )
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
+from tractable.vision.retina.margin import MarginFit, fit_margin
 from tractable.vision.retina.model import RetinaVVS, parameter_count
 from tractable.vision.retina.orientation import (
     BarBank,
@@ -34,6 +35,7 @@ from tractable.vision.retina.orientation import (
     radial_profile,
 )
 from tractable.vision.retina.ridge import RidgeFit, ridge
+from tractable.vision.retina.separability import SeparabilityResult, separability
 from tractable.vision.retina.shapes import make_shapes_on_pink
 from tractable.vision.retina.training import (
     PRESETS as PRESETS,
@@ -56,10 +58,12 @@ __all__ = [
     "LinearityResult",
     "LocalConv2d",
     "LocalNorm",
+    "MarginFit",
     "OrientationStats",
     "RFSet",
     "RetinaVVS",
     "RidgeFit",
+    "SeparabilityResult",
     "TrainResult",
     "TrainSettings",
     "activations",
@@ -71,6 +75,7 @@ __all__ = [
     "efficient_channel",
     "fit_dog",
     "fit_gabor",
+    "fit_margin",
     "gray_images",
     "linearity",
     "make_shapes_on_pink",
@@ -85,6 +90,7 @@ __all__ = [
     "rf_ensemble",
     "rf_mosaic",
     "ridge",
+    "separability",
     "sta",
     "train_classifier",
 ]
