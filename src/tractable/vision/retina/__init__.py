@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tractable.vision.retina.classes import CellClasses, CellKind, classify_rf
+from tractable.vision.retina.complexity import ComplexityResult, complexity, pairwise_cosine
 from tractable.vision.retina.efficient import EfficientChannel, efficient_channel
 from tractable.vision.retina.errors import DeadBottleneckError
 from tractable.vision.retina.fields import (
@@ -13,6 +14,7 @@ from tractable.vision.retina.fields import (
     sta,
 )
 from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
+from tractable.vision.retina.gratings import GratingTuning, grating_images, gratings
 from tractable.vision.retina.images import GrayImages, cifar_gray, gray_images
 from tractable.vision.retina.layers import activations, capture
 from tractable.vision.retina.linearity import (
@@ -45,15 +47,19 @@ from tractable.vision.retina.training import (
     TrainSettings,
     train_classifier,
 )
+from tractable.vision.retina.uncertainty import Bootstrap, bootstrap_fields
 
 __all__ = [
     "BarBank",
+    "Bootstrap",
     "CellClasses",
     "CellKind",
+    "ComplexityResult",
     "DeadBottleneckError",
     "DoGFit",
     "EfficientChannel",
     "GaborFit",
+    "GratingTuning",
     "GrayImages",
     "LinearityResult",
     "LocalConv2d",
@@ -69,18 +75,23 @@ __all__ = [
     "activations",
     "anisotropy_floor",
     "bar_bank",
+    "bootstrap_fields",
     "capture",
     "cifar_gray",
     "classify_rf",
+    "complexity",
     "efficient_channel",
     "fit_dog",
     "fit_gabor",
     "fit_margin",
+    "grating_images",
+    "gratings",
     "gray_images",
     "linearity",
     "make_shapes_on_pink",
     "opposite_ratio",
     "orientation",
+    "pairwise_cosine",
     "parameter_count",
     "radial_fraction",
     "radial_profile",

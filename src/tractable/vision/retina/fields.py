@@ -383,7 +383,7 @@ def sta(
             size = min(batch_size, n - start)
             e = torch.randn(size, *center.shape[1:], generator=random, dtype=torch.float32)
             x = (center + std * e.double()).to(place, dtype_of(model))
-            u, unit = _select(of(x), position, units)
+            u, unit = select_units(of(x), position, units)
             values = u.double().cpu().numpy()
             first = values[:1] if first is None else first
             constant = constant & (values == first).all(0)
@@ -416,7 +416,7 @@ def _gradients(
     of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
     with analysis(model, pad), torch.enable_grad():
         with torch.no_grad():
-            probe, unit = _select(of(bases[:1].to(device, dtype)), position, units)
+            probe, unit = select_units(of(bases[:1].to(device, dtype)), position, units)
         n, m = probe.shape[1], len(bases)
         shape = (n, *bases.shape[1:]) if reduce else (n, m, *bases.shape[1:])
         found = np.zeros(shape)
@@ -424,7 +424,7 @@ def _gradients(
         for start in track(range(0, m, step), "receptive fields", show=progress):
             some = bases[start : start + step].to(device, dtype)
             x = some.repeat(n, 1, 1, 1).requires_grad_(True)  # unit c looks at its own copies
-            u, _ = _select(of(x), position, units)
+            u, _ = select_units(of(x), position, units)
             own = u.reshape(n, len(some), n).diagonal(dim1=0, dim2=2)
             (gradient,) = torch.autograd.grad(own.sum(), x)
             gradient = gradient.reshape(n, *some.shape).double().cpu()
@@ -435,7 +435,7 @@ def _gradients(
     return found, unit
 
 
-def _select(
+def select_units(
     u: Tensor, position: str | tuple[int, int], units: Sequence[int] | None
 ) -> tuple[Tensor, np.ndarray]:
     """Return (B, n) activations of the chosen units, and their channel, row and column."""

@@ -220,7 +220,9 @@ def separability(
         found = fit_margin(gram[fit], sign[fit], C)
         right = (gram @ found.weights > 0) == (sign > 0)
         # classes of unequal size count equally, so that always the larger one scores 0
-        each = [np.mean([right[part & (sign == s)].mean() for s in (-1, 1)]) for part in (~fit, fit)]
+        each = [
+            np.mean([right[part & (sign == s)].mean() for s in (-1, 1)]) for part in (~fit, fit)
+        ]
         rows.append((2 * each[0] - 1, 2 * each[1] - 1, fit.sum(), (~fit).sum(), found.converged))
     score, fit_score, n_fits, n_tests, converged = (
         np.array(column) for column in zip(*rows, strict=True)
