@@ -1,4 +1,4 @@
-"""Simple or complex: does the receptive field of a cell depend on the image around it?"""
+"""Simple or complex: how much the receptive field of a cell depends on the image around it."""
 
 from __future__ import annotations
 

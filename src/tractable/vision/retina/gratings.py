@@ -1,4 +1,4 @@
-"""Drifting gratings: tuning to orientation, spatial frequency and phase, as a physiologist has it."""
+"""Drifting gratings: tuning to orientation, spatial frequency and phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure is a statistic of a receptive field, given the images that it was averaged over?"""
+"""How sure a statistic of a receptive field is, given the images that it was averaged over."""
 
 from __future__ import annotations
 
