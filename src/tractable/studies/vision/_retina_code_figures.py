@@ -121,12 +121,12 @@ def complexity_figures(
 
     figure, axes = plot.new(1, 3, size=(11.0, 3.3))
     shown = (
-        ("complexity", "complexity", theory["floor"].values),
-        ("cosine", "mean |cosine| over images", None),
-        ("f1_f0", "F1 / F0", None),
+        ("complexity", "complexity"),
+        ("cosine", "mean |cosine| over images"),
+        ("f1_f0", "F1 / F0"),
     )
     draw = np.random.default_rng(0)
-    for ax, (name, label, _) in zip(axes, shown, strict=True):
+    for ax, (name, label) in zip(axes, shown, strict=True):
         for i, layer in enumerate(layers):
             values = measured[f"{layer}_{name}"].values
             cells = values[np.isfinite(values)]
