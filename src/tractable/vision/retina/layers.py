@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,6 +26,7 @@ __all__ = ["THROUGH", "activations", "analysis", "capture", "find_layer"]
 THROUGH = ("post", "pre", "linear")
 PADS = (None, "zeros", "reflect", "circular")
 Model = nn.Module | Callable[[Tensor], Tensor]
+Activations = Model | Tensor | np.ndarray  # or what was recorded elsewhere
 
 NONLINEARITIES = {
     getattr(place, name)
@@ -185,7 +187,7 @@ def analysis(model: Model, pad: str | None = None) -> Iterator[None]:
 
 
 def activations(
-    model: Model,
+    model: Activations,
     layer: str | None,
     images: Tensor,
     *,
@@ -199,7 +201,8 @@ def activations(
     Parameters
     ----------
     model, layer, through
-        As for `capture`.
+        As for `capture`; or an array (n, ...) of activations that were recorded elsewhere, which
+        then only pass the checks and ``select``.
     images : tensor, shape (n, C, H, W)
         Finite.
     batch_size : int
@@ -223,13 +226,38 @@ def activations(
     """
     check_images("images", images, finite=True)
     check_range("batch_size", batch_size, 1)
-    of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
     parts = []
+    if isinstance(model, Tensor | np.ndarray):
+        for u in recorded(model, layer, through, pad, len(images)).split(batch_size):
+            parts.append(u if select is None else select(u))
+        return torch.cat(parts)
+    of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
     with analysis(model, pad), torch.inference_mode():
         for batch in images.split(batch_size):
             u = of(batch.to(device, dtype))
             parts.append((u if select is None else select(u)).cpu())
     return torch.cat(parts)
+
+
+def recorded(
+    values: Tensor | np.ndarray, layer: str | None, through: str, pad: str | None, n: int
+) -> Tensor:
+    """Return activations that came as an array, (n, units) or (n, channels, H, W), on the CPU."""
+    if layer is not None or through != "post" or pad is not None:
+        raise ValueError(
+            "layer, through and pad must be left out for an array of activations, got "
+            f"layer={layer!r}, through={through!r}, pad={pad!r}"
+        )
+    u = torch.as_tensor(values).detach().cpu()
+    if u.ndim not in (2, 4) or len(u) != n:
+        raise ValueError(
+            f"model must be activations (n, units) or (n, channels, H, W) of the {n} images, got "
+            f"{tuple(u.shape)}"
+        )
+    u = u if u.is_floating_point() else u.to(torch.float32)
+    if not bool(torch.isfinite(u).all()):
+        raise ValueError("model must be finite activations, got NaN or infinity")
+    return u
 
 
 def device_of(model: Any) -> torch.device:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tractable.core.checks import check_choice, check_range
 from tractable.vision.retina.errors import check_images
-from tractable.vision.retina.layers import Model, activations
+from tractable.vision.retina.layers import Activations, activations
 from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
 
@@ -65,6 +65,17 @@ class LinearityResult:
             attrs={"r2": self.r2, "penalty": self.penalty, "n_silent": self.n_silent},
         )
 
+    @classmethod
+    def from_dataset(cls, dataset: Any) -> LinearityResult:
+        """Read what `to_dataset` wrote."""
+        per = ("r2_per_channel", "pearson", "ln_r2", "cap", "active", "predicted", "actual")
+        return cls(
+            r2=float(dataset.attrs["r2"]),
+            penalty=float(dataset.attrs["penalty"]),
+            n_silent=int(dataset.attrs["n_silent"]),
+            **{name: dataset[name].values for name in per},
+        )
+
 
 def rectification_cap(active: np.ndarray | float) -> np.ndarray:
     r"""Return the largest R^2 of a linear prediction of a rectified Gaussian.
@@ -92,7 +103,7 @@ def rectification_cap(active: np.ndarray | float) -> np.ndarray:
 
 
 def linearity(
-    model: Model,
+    model: Activations,
     layer: str | None,
     images: Tensor,
     *,
@@ -110,10 +121,10 @@ def linearity(
 
     Parameters
     ----------
-    model : nn.Module or callable
-        Any network, or a function of images.
+    model : nn.Module, callable or array
+        Any network, a function of images, or its activations, (n, units) or (n, channels, H, W).
     layer : str or None
-        Name of a layer; None for a callable.
+        Name of a layer; None for a callable or an array.
     images : tensor, shape (n, C, H, W)
         The last fifth is scored, never fitted; 50 fitted images or more.
     position : (row, column), "pooled" or None
@@ -149,10 +160,10 @@ def linearity(
     check_images("images", images, finite=True)
     check_choice("multioutput", multioutput, MULTIOUTPUT)
     check_range("min_active", min_active, 0, 1)
-    shape = activations(model, layer, images[:1], through=through).shape
+    shape = _shape(model, layer, images, through)
     if position == "pooled" and window is None:
         window = min(images.shape[2:]) // 2 | 1
-    places, scale = _places(tuple(shape), tuple(images.shape), position)
+    places, scale = _places(shape, tuple(images.shape), position)
     u = activations(
         model, layer, images, through=through, batch_size=batch_size,
         select=(lambda a: a) if len(shape) == 2 else _at(places),
@@ -170,7 +181,7 @@ def linearity(
 
 
 def reconstruction(
-    model: Model,
+    model: Activations,
     layer: str | None,
     images: Tensor,
     *,
@@ -254,6 +265,12 @@ def _monotone_r2(
     curve = isotonic_regression(fit_y[order]).x
     scores = r2_scores(y[:, None], np.interp(predicted, fitted[order], curve)[:, None])
     return float(scores[0])
+
+
+def _shape(model: Activations, layer: str | None, images: Tensor, through: str) -> tuple[int, ...]:
+    if isinstance(model, Tensor | np.ndarray):
+        return tuple(model.shape)
+    return tuple(activations(model, layer, images[:1], through=through).shape)
 
 
 def _places(

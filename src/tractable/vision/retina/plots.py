@@ -10,12 +10,24 @@ from matplotlib.figure import Figure
 
 from tractable import plot
 from tractable.core.checks import check_range
+from tractable.vision.retina.layer_plots import (
+    plot_depth,
+    plot_grating_tuning,
+    plot_layers,
+    plot_prediction,
+    plot_strips,
+)
 
 __all__ = [
     "plot_anisotropy_radial",
     "plot_course",
+    "plot_depth",
+    "plot_grating_tuning",
+    "plot_layers",
     "plot_mosaic",
     "plot_place_mosaic",
+    "plot_prediction",
+    "plot_strips",
     "plot_tuning",
     "plot_widths",
 ]
