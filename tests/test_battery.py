@@ -10,11 +10,12 @@ import pytest
 from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
-ROOMS = ("dynamics", "linear", "spectra", "tensors")
+ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors")
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
-    r"\.(forward|recurrent_jacobian|orbit|deriv)\(": "a network in use: NaN passes as in torch",
+    r"(\.(forward|recurrent_jacobian|orbit|deriv)|^surrogate_derivative)\("
+    r"(x|h|v|state|inputs|tokens|spikes)=": "a network in use: NaN passes as in torch",
     r"\.mean_cov\(": "a prior inside the iteration: checked once, at its start",
     r"^SpectralLaw\.cdf\(lam=inf\)": "the distribution is 1 at infinity",
     r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",

@@ -149,6 +149,7 @@ def check_range(
     if below or above or math.isnan(value):
         lower = f"{'>' if open_low else '>='} {low:g}" if low > -math.inf else ""
         upper = f"{'<' if open_high else '<='} {high:g}" if high < math.inf else ""
+        upper = "finite" if open_high and high == math.inf else upper
         allowed = " and ".join(part for part in (lower, upper) if part) or "a number"
         raise ValueError(f"{name} must be {allowed}, got {value}")
 

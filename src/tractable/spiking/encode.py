@@ -11,7 +11,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tractable.core.checks import TractableWarning, check_choice, check_finite, check_range
+from tractable.core.checks import (
+    TractableWarning,
+    as_floats,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+)
 from tractable.core.seeds import derive
 from tractable.spiking.loss import WindowTarget
 
@@ -59,27 +66,32 @@ class SpikeEvents:
     duration_ms: float
 
     def __post_init__(self) -> None:
-        times = np.asarray(self.times_ms, dtype=float)
-        units = np.asarray(self.units)
-        check_range("n_units", self.n_units, 1)
-        check_range("duration_ms", self.duration_ms, 0, open_low=True)
+        times = as_floats("times_ms", self.times_ms)
+        units = as_floats("units", self.units)
+        check_count("n_units", self.n_units)
+        check_range("duration_ms", self.duration_ms, 0, open_low=True, open_high=True)
         if times.ndim != 1 or times.shape != units.shape:
             raise ValueError(
                 "times_ms and units must be lists of one length, "
                 f"got {times.shape} and {units.shape}"
             )
         check_finite("times_ms", times)
+        check_finite("units", units)
+        if (units != np.round(units)).any():
+            raise ValueError(
+                f"units must be whole numbers, got {units[units != np.round(units)][0]}"
+            )
         if len(times):
             if (np.diff(times) < 0).any():
                 raise ValueError("times_ms must be sorted; sort times and units together")
-            check_range("times_ms", float(times[0]), 0)
+            check_range("times_ms", float(times[0]), 0, open_high=True)
             if times[-1] >= self.duration_ms:
                 raise ValueError(
                     f"times_ms must be below duration_ms = {self.duration_ms:g}, got {times[-1]:g}"
                 )
             if units.min() < 0 or units.max() >= self.n_units:
                 raise ValueError(
-                    f"units must be in [0, {self.n_units}), got {units.min()} to {units.max()}"
+                    f"units must be in [0, {self.n_units}), got {units.min():g} to {units.max():g}"
                 )
         object.__setattr__(self, "times_ms", times)
         object.__setattr__(self, "units", units.astype(np.int64))
@@ -87,12 +99,15 @@ class SpikeEvents:
     @classmethod
     def from_raster(cls, spikes: Tensor, dt: float) -> SpikeEvents:
         """Return the spikes of an array (T, n) or (T, 1, n)."""
-        array = spikes.detach().cpu().numpy().astype(bool)
+        given = spikes.detach().cpu().numpy()
+        if not np.isin(given, (0, 1)).all():
+            raise ValueError("spikes must be 0 or 1, got other entries")
+        array = given.astype(bool)
         if array.ndim == 3 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim != 2:
             raise ValueError(f"spikes must have shape (T, n), got {tuple(spikes.shape)}")
-        check_range("dt", dt, 0, open_low=True)
+        check_range("dt", dt, 0, open_low=True, open_high=True)
         steps, units = np.nonzero(array)
         return cls(steps * dt, units, array.shape[1], len(array) * dt)
 
@@ -108,7 +123,7 @@ class SpikeEvents:
         on_collision : str
             Two spikes of one unit in one step: ``merge`` them, or ``error``.
         """
-        check_range("dt", dt, 0, open_low=True)
+        check_range("dt", dt, 0, open_low=True, open_high=True)
         check_choice("on_collision", on_collision, ("merge", "error"))
         n_steps = max(1, round(self.duration_ms / dt))
         steps = np.minimum(np.round(self.times_ms / dt).astype(np.int64), n_steps - 1)
@@ -146,9 +161,11 @@ def poisson_frozen(
     >>> len(poisson_frozen(100, 10.0, 500.0, seed=1).times_ms)
     482
     """
-    check_range("n_units", n_units, 1)
-    check_range("rate_hz", rate_hz, 0)
-    check_range("duration_ms", duration_ms, 0, open_low=True)
+    check_count("n_units", n_units)
+    check_count("seed", seed, 0)
+    check_range("dt", dt, 0, open_low=True, open_high=True)
+    check_range("rate_hz", rate_hz, 0, open_high=True)
+    check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
     random = np.random.default_rng(seed)
     n_steps = round(duration_ms / dt)
     spikes = random.random((n_steps, n_units)) < rate_hz * dt / 1000
@@ -173,6 +190,7 @@ def latency(values: ArrayLike, duration_ms: float, *, early_ms: float = 0.0) -> 
     array([0., 5.])
     """
     x = _unit_interval("values", values)
+    check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
     check_range("early_ms", early_ms, 0, duration_ms)
     firing = np.flatnonzero(x > 0)
     times = early_ms + (1 - x[firing]) * (duration_ms - early_ms)
@@ -196,8 +214,10 @@ def rate(
         As in `poisson_frozen`.
     """
     x = _unit_interval("values", values)
-    check_range("max_rate_hz", max_rate_hz, 0)
-    check_range("duration_ms", duration_ms, 0, open_low=True)
+    check_count("seed", seed, 0)
+    check_range("dt", dt, 0, open_low=True, open_high=True)
+    check_range("max_rate_hz", max_rate_hz, 0, open_high=True)
+    check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
     random = np.random.default_rng(seed)
     spikes = random.random((round(duration_ms / dt), len(x))) < x * max_rate_hz * dt / 1000
     return SpikeEvents.from_raster(torch.from_numpy(spikes), dt)
@@ -219,10 +239,13 @@ def from_image(
     seed : int
         Decides the jitter.
     """
-    array = np.asarray(image).astype(bool)
+    given = as_floats("image", image)
+    check_finite("image", given)
+    array = given.astype(bool)
     if array.ndim != 2:
         raise ValueError(f"image must have shape (n_units, n_columns), got {array.shape}")
-    check_range("column_ms", column_ms, 0, open_low=True)
+    check_range("column_ms", column_ms, 0, open_low=True, open_high=True)
+    check_count("seed", seed, 0)
     rows, columns = np.nonzero(array[::-1])
     offset = np.random.default_rng(seed).random(len(rows)) if jitter else np.full(len(rows), 0.5)
     times = (columns + offset) * column_ms
@@ -276,10 +299,11 @@ class XorTask:
     dt: float = 0.1
 
     def __post_init__(self) -> None:
-        check_range("n_inputs", self.n_inputs, 3)
+        check_count("n_inputs", self.n_inputs, 3)
         for name in ("stimulus_ms", "post_ms", "dt"):
-            check_range(name, getattr(self, name), 0, open_low=True)
-        check_range("background_hz", self.background_hz, 0)
+            check_range(name, getattr(self, name), 0, open_low=True, open_high=True)
+        check_range("background_hz", self.background_hz, 0, open_high=True)
+        check_count("seed", self.seed, 0)
         low, high = self.interval_ms
         if not self.stimulus_ms + self.post_ms <= low <= high:
             raise ValueError(
@@ -305,8 +329,8 @@ class XorTask:
 
         Patterns lie whole within a window.
         """
-        check_range("index", index, 0)
-        check_range("n_steps", n_steps, 1)
+        check_count("index", index, 0)
+        check_count("n_steps", n_steps)
         random = np.random.default_rng(derive(self.seed, "window", index))
         spikes = random.random((n_steps, self.n_inputs)) < self.background_hz * self.dt / 1000
         allowed = np.full((n_steps, 1), -1, dtype=np.int64)

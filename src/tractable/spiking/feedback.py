@@ -73,7 +73,7 @@ class Random:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_range("std", self.std, 0, open_low=True)
+        check_range("std", self.std, 0, open_low=True, open_high=True)
 
     def matrix(self, net: SpikingNet, index: int) -> Tensor:
         """Return B of hidden layer ``index``, shape (n_hidden, n_out)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.spiking.encode import SpikeEvents
 
 __all__ = ["from_tonic", "iter_shd", "read_ras", "write_ras"]
@@ -100,7 +100,7 @@ def iter_shd(
     import h5py
 
     check_range("n_units", n_units, 1)
-    check_range("duration_ms", duration_ms, 0, open_low=True)
+    check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
     with h5py.File(path, "r") as file:
         for key in ("spikes/times", "spikes/units", "labels"):
             if key not in file:
@@ -139,6 +139,9 @@ def from_tonic(
         raise ValueError(
             f"events must be structured with fields t and x, got {names or events.dtype}"
         )
+    if np.ndim(events) != 1:
+        raise ValueError(f"events must have shape (n_events,), got {np.shape(events)}")
+    check_count("n_units", n_units)
     times = np.asarray(events["t"], dtype=float) / 1000
     order = np.argsort(times, kind="stable")
     last = float(times.max()) if len(times) else 0.1

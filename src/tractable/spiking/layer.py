@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_finite, check_range
+from tractable.core.checks import check_choice, check_count, check_finite, check_range
 from tractable.core.seeds import generator
 from tractable.spiking.backend import BACKENDS, Backend, resolve
 from tractable.spiking.filters import loops_in_torch
@@ -149,13 +149,16 @@ class LIFLayer(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        check_range("n_in", n_in, 1)
-        check_range("n_out", n_out, 1)
-        check_range("w0", w0, 0)
+        check_count("n_in", n_in)
+        check_count("n_out", n_out)
+        check_range("w0", w0, 0, open_high=True)
         check_choice("integrator", integrator, INTEGRATORS)
         check_choice("reset", reset, RESETS)
         check_choice("surrogate", surrogate, SURROGATES)
         check_choice("backend", backend, BACKENDS)
+        check_count("seed", seed, 0)
+        if params is not None and not isinstance(params, LIFParams):
+            raise TypeError(f"params must be LIFParams, got {type(params).__name__}")
         self.n_in, self.n_out = n_in, n_out
         self.params = params or LIFParams()
         self.integrator, self.reset = integrator, reset
@@ -184,7 +187,7 @@ class LIFLayer(nn.Module):
 
     def initial_state(self, n_batch: int) -> LayerState:
         """Return the state of rest, without spikes on the way."""
-        check_range("n_batch", n_batch, 1)
+        check_count("n_batch", n_batch)
         weight, delay = self.weight, self.params.delay_steps
         zeros = weight.new_zeros(n_batch, self.n_out).detach()
         flags = {"dtype": torch.bool, "device": weight.device}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.core.progress import track
 from tractable.spiking.rule import RuleState, StepResult, SuperSpike
 
@@ -57,7 +57,7 @@ class History:
 
     def moving_cost(self, tau_cost: float = 10_000.0) -> np.ndarray:
         """Return the exponential average of the cost over ``tau_cost`` ms, (n_windows,)."""
-        check_range("tau_cost", tau_cost, 0, open_low=True)
+        check_range("tau_cost", tau_cost, 0, open_low=True, open_high=True)
         keep = math.exp(-self.window_ms / tau_cost)
         out, value = np.empty_like(self.cost), float(self.cost[0]) if len(self.cost) else 0.0
         for i, cost in enumerate(self.cost):
@@ -135,8 +135,13 @@ def learn(
     >>> history.cost
     array([0., 0., 0.])
     """
-    check_range("n_updates", n_updates, 1)
-    check_range("checkpoint_every", checkpoint_every, 1)
+    check_count("n_updates", n_updates)
+    check_count("checkpoint_every", checkpoint_every)
+    if bounds is not None:
+        low, high = bounds
+        check_finite("bounds", np.array([low, high]))
+        if not low < high:
+            raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
     base = [group["lr"] for group in optimizer.param_groups]
     records: dict[str, list[Any]] = {name: [] for name in _RECORDS}
     path = None if checkpoint is None else Path(checkpoint)
@@ -164,6 +169,7 @@ def learn(
     try:
         for k in track(work, said, total=n_updates - first, show=progress):
             factor = 1.0 if schedule is None else schedule(k)
+            check_finite(f"schedule({k})", factor)
             for group, lr in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = lr * factor
             inputs, target = stream(k)

@@ -51,8 +51,8 @@ class _Kernel:
     tau_decay: float = 10.0
 
     def __post_init__(self) -> None:
-        check_range("tau_rise", self.tau_rise, 0, open_low=True)
-        check_range("tau_decay", self.tau_decay, 0, open_low=True)
+        check_range("tau_rise", self.tau_rise, 0, open_low=True, open_high=True)
+        check_range("tau_decay", self.tau_decay, 0, open_low=True, open_high=True)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class VanRossum(_Kernel):
                 f"{tuple(wanted.shape)}"
             )
         check_finite("target", wanted.to(torch.float32))
+        if wanted.dtype != torch.bool and not bool(((wanted == 0) | (wanted == 1)).all()):
+            raise ValueError("target must be spikes, 0 or 1, got other entries")
         return wanted.to(torch.int8) - spikes.to(torch.int8), spikes.new_zeros(0)
 
 
@@ -193,7 +195,7 @@ def van_rossum_trace(
     """
     from tractable.spiking.filters import AlphaFilter
 
-    check_range("dt", dt, 0, open_low=True)
+    check_range("dt", dt, 0, open_low=True, open_high=True)
     kernel = VanRossum(tau_rise, tau_decay)
     for name, value in (("spikes", spikes), ("target", target)):
         _check_raster(name, value)
@@ -272,5 +274,5 @@ def van_rossum(
         return total / float(kernel_autocorrelation(0.0, tau_rise, tau_decay))
     if duration_ms is None:
         raise ValueError("normalize='rms' needs duration_ms, got None")
-    check_range("duration_ms", duration_ms, 0, open_low=True)
+    check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
     return math.sqrt(total / duration_ms)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tractable.core.checks import check_count
 from tractable.core.seeds import derive
 from tractable.spiking.backend import Backend
 from tractable.spiking.encode import SpikeEvents
@@ -111,6 +112,7 @@ class SpikingNet(nn.Module):
         scales = [w0] * (len(sizes) - 1) if isinstance(w0, int | float) else list(w0)
         if len(scales) != len(sizes) - 1:
             raise ValueError(f"w0 must hold {len(sizes) - 1} numbers, got {len(scales)}")
+        check_count("seed", seed, 0)
         last = len(sizes) - 2
         return cls(
             [

@@ -134,7 +134,7 @@ def from_nir(
 
     found = nir.read(graph) if isinstance(graph, str | Path) else graph
     if dt is not None:
-        check_range("dt", dt, 0, open_low=True)
+        check_range("dt", dt, 0, open_low=True, open_high=True)
     if integrator is not None:
         check_choice("integrator", integrator, INTEGRATORS)
     chain = _chain(found)

@@ -74,10 +74,10 @@ class RMaxProp(torch.optim.Optimizer):
         per_layer: bool = False,
         accumulate: Literal["max", "mean"] = "max",
     ) -> None:
-        check_range("lr", lr, 0)
-        check_range("tau_rms", tau_rms, 0, open_low=True)
-        check_range("t_update", t_update, 0, open_low=True)
-        check_range("eps", eps, 0)
+        check_range("lr", lr, 0, open_high=True)
+        check_range("tau_rms", tau_rms, 0, open_low=True, open_high=True)
+        check_range("t_update", t_update, 0, open_low=True, open_high=True)
+        check_range("eps", eps, 0, open_high=True)
         check_choice("accumulate", accumulate, ("max", "mean"))
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")

@@ -92,11 +92,11 @@ class LIFParams:
 
     def __post_init__(self) -> None:
         for name in ("tau_mem", "tau_syn", "t_ref", "v_rest", "v_th", "delay", "beta", "dt"):
-            check_finite(name, float(getattr(self, name)))
+            check_finite(name, getattr(self, name))
         for name in ("tau_mem", "tau_syn", "beta", "dt"):
-            check_range(name, getattr(self, name), 0, open_low=True)
+            check_range(name, getattr(self, name), 0, open_low=True, open_high=True)
         for name in ("t_ref", "delay"):
-            check_range(name, getattr(self, name), 0)
+            check_range(name, getattr(self, name), 0, open_high=True)
         if self.v_th <= self.v_rest:
             raise ValueError(f"v_th must be above v_rest, got {self.v_th} and {self.v_rest} mV")
         if self.dt > self.tau_syn / 2:

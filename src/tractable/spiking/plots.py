@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable import plot
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.spiking.params import LIFParams
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def plot_learning(
     ylabel : str
         Name of the vertical axis.
     """
-    check_range("window_ms", window_ms, 0, open_low=True)
+    check_range("window_ms", window_ms, 0, open_low=True, open_high=True)
     figure, axes = plot.axes_of(ax)
     for i, (name, values) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(values, dtype=float))
@@ -184,7 +184,7 @@ def plot_rates(
     bins : int
         Number of bins, >= 1.
     """
-    check_range("bins", bins, 1)
+    check_count("bins", bins)
     figure, axes = plot.axes_of(ax)
     every = [np.asarray(rates, dtype=float).ravel() for rates in rates_hz.values()]
     top = max((float(rates.max()) for rates in every if rates.size), default=1.0)
@@ -215,8 +215,8 @@ def plot_intervals(
     dead_ms : float
         Refractory time, ms, >= 0.
     """
-    check_range("bins", bins, 1)
-    check_range("dead_ms", dead_ms, 0)
+    check_count("bins", bins)
+    check_range("dead_ms", dead_ms, 0, open_high=True)
     figure, axes = plot.axes_of(ax)
     every = [np.asarray(x, dtype=float).ravel() for x in intervals_ms.values()]
     top = max((float(np.quantile(x, 0.99)) for x in every if x.size), default=1.0)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.spiking.backend import Backend, resolve
 from tractable.spiking.feedback import BPTT, Feedback, Symmetric
 from tractable.spiking.filters import (
@@ -64,9 +64,9 @@ class Heterosynaptic:
     error_dependent: bool = False
 
     def __post_init__(self) -> None:
-        check_range("strength", self.strength, 0)
+        check_range("strength", self.strength, 0, open_high=True)
         check_choice("exponent", self.exponent, range(9))
-        check_range("tau_het", self.tau_het, 0, open_low=True)
+        check_range("tau_het", self.tau_het, 0, open_low=True, open_high=True)
 
     def unit(self, tau_rise: float, beta: float) -> float:
         """Return k: the published code measures error times eligibility in volts and steps."""
@@ -229,16 +229,21 @@ class SuperSpike:
             raise TypeError(f"net must be a SpikingNet, got {type(self.net).__name__}")
         check_choice("engine", self.engine, ENGINES)
         check_choice("surrogate_at", self.surrogate_at, ("pre_reset", "post_reset"))
-        check_range("t_update", self.t_update, 0, open_low=True)
-        check_range("tau_rise", self.tau_rise, 0, open_low=True)
-        check_range("tau_decay", self.tau_decay, 0, open_low=True)
-        check_range("chunk_steps", self.chunk_steps, 1)
+        check_range("t_update", self.t_update, 0, open_low=True, open_high=True)
+        check_range("tau_rise", self.tau_rise, 0, open_low=True, open_high=True)
+        check_range("tau_decay", self.tau_decay, 0, open_low=True, open_high=True)
+        check_count("chunk_steps", self.chunk_steps)
         check_range("trace_floor", self.trace_floor, 0, 1)
         if not isinstance(self.feedback_delay, str):
-            check_range("feedback_delay", self.feedback_delay, 0)
+            check_range("feedback_delay", self.feedback_delay, 0, open_high=True)
         else:
             check_choice("feedback_delay", self.feedback_delay, ("auto",))
-        if not hasattr(self.feedback, "errors"):
+        if isinstance(self.loss, type) or not hasattr(self.loss, "impulses"):
+            raise TypeError(
+                f"loss must be VanRossum(), WindowedClassification() or have impulses(...), "
+                f"got {self.loss!r}"
+            )
+        if isinstance(self.feedback, type) or not hasattr(self.feedback, "errors"):
             raise TypeError(
                 f"feedback must have a method errors(net, error), got {self.feedback!r}; "
                 "Symmetric(), Random(), Uniform(), Fixed(B), Frozen() and BPTT() have"

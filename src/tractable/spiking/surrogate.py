@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_choice
+from tractable.core.checks import check_choice, check_finite, check_range
 
 __all__ = ["SURROGATES", "surrogate_derivative"]
 
@@ -77,4 +77,6 @@ def surrogate_derivative(
     tensor([0.0083, 1.0000])
     """
     check_choice("surrogate", surrogate, SURROGATES)
+    check_finite("threshold", threshold)
+    check_range("beta", beta, 0, open_low=True, open_high=True)
     return SURROGATES[surrogate](beta * (v - threshold))

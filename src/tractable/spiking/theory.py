@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_choice, check_finite, check_range
+from tractable.core.checks import as_floats, check_choice, check_count, check_finite, check_range
 from tractable.spiking.params import LIFParams
 
 __all__ = [
@@ -100,9 +100,9 @@ def membrane_std(
     """
     constants = params or LIFParams()
     spread, rate = _finite("weight_std", weight_std), _finite("rate_hz", rate_hz)
-    check_range("weight_std", float(np.min(spread)), 0)
-    check_range("rate_hz", float(np.min(rate)), 0)
-    check_range("n_inputs", n_inputs, 1)
+    check_range("weight_std", float(np.min(spread)), 0, open_high=True)
+    check_range("rate_hz", float(np.min(rate)), 0, open_high=True)
+    check_count("n_inputs", n_inputs)
     energy = psp_energy(constants.tau_mem, constants.tau_syn)
     return spread * np.sqrt(n_inputs * rate / 1000 * energy)
 
@@ -258,7 +258,7 @@ def zeta_moment(x: ArrayLike, exponent: int = 4) -> np.ndarray:
     48.833333
     """
     rate = _finite("x", x)
-    check_range("x", float(np.min(rate)) if rate.size else 0.0, 0)
+    check_range("x", float(np.min(rate)) if rate.size else 0.0, 0, open_high=True)
     check_choice("exponent", exponent, range(9))
     moments = [np.ones_like(rate)]
     for n in range(1, exponent + 1):  # moments from cumulants
@@ -275,11 +275,11 @@ def _choose(n: int, k: int) -> int:
 
 def _positive(**times: float) -> None:
     for name, value in times.items():
-        check_finite(name, float(value))
-        check_range(name, value, 0, open_low=True)
+        check_finite(name, value)
+        check_range(name, value, 0, open_low=True, open_high=True)
 
 
 def _finite(name: str, value: ArrayLike) -> np.ndarray:
-    array = np.asarray(value, dtype=float)
+    array = as_floats(name, value)
     check_finite(name, array)
     return array
