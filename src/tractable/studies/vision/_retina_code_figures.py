@@ -39,12 +39,15 @@ def depth_figure(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
     axes[0].set(xlabel="distance of the classes (standard deviations)", ylabel=SCORE)
     axes[0].legend()
     depths = np.unique(measured["depth"].values)
-    curves = {}
+    accuracy, curves = measured["accuracy"].values, {}
+    good = accuracy >= 0.5 * np.nanmax(accuracy)
     for n in np.unique(measured["n_bn"].values):
         rows = []
         for depth in depths:
             here = (measured["n_bn"].values == n) & (measured["depth"].values == depth)
-            rows.append(measured["separability"].values[here, 0])
+            lost = np.where(good, np.nan, measured["separability"].values[:, 0])[here]
+            axes[1].plot(np.full(len(lost), depth), lost, "x", color="0.4", label="_")
+            rows.append(np.where(good, measured["separability"].values[:, 0], np.nan)[here])
         curves[f"{int(n)} channel(s)"] = np.array(rows)
     plot_depth(depths, curves, ylabel="separability of the retina", ax=axes[1])
     axes[1].axhline(float(measured["pixels"]), color="0.4", ls="--", lw=1, label="pixels")
@@ -52,7 +55,8 @@ def depth_figure(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
     figure.set_label(
         "Left: two Gaussian classes at a known distance, line 2 Phi(d / 2) - 1. Right: how well "
         "linear classifiers tell pairs of classes apart by the retina's output, against the depth "
-        "of the network behind it: small, every network; large, the mean."
+        "of the network behind it: small, every network; a cross, one that is not "
+        "trained (accuracy below half of the best); large, the mean of the others."
     )
     return figure
 
@@ -74,7 +78,8 @@ def layers_figure(measured: xr.Dataset, layers: list[str]) -> Figure:
     )
     figure.set_label(
         f"Separability of pairs of classes layer by layer behind the bottleneck, D = {int(depth)}: "
-        "every network, with 95 % intervals from the number of tested images."
+        "every network, also one that is not trained, with 95 % intervals from the number of "
+        "tested images."
     )
     return figure
 

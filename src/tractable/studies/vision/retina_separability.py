@@ -202,6 +202,12 @@ class RetinaSeparability(Study):
             "networks with a dead bottleneck",
             int((measured["active"].values == 0).sum()), 0, source=RECIPE,
         )  # fmt: skip
+        if self.signatures:
+            yield Check(
+                "networks that are not trained",
+                int((~trained(measured)).sum()), 0,
+                source="accuracy below half of the best; they are left out of the means",
+            )  # fmt: skip
         scores = measured["converged"].values
         yield Check(
             "share of classifiers at the exact minimum",
@@ -219,7 +225,9 @@ class RetinaSeparability(Study):
             )  # fmt: skip
         low, high = min(self.depths), max(self.depths)
         for n in sorted(self.n_bn):
-            by = {d: at(measured, n, d) for d in (low, high)}
+            by = {d: good(at(measured, n, d), measured) for d in (low, high)}
+            if not all(nets.sizes["net"] for nets in by.values()):
+                continue
             if low == 0 and high >= 3:
                 yield Check(
                     f"F3D: separability of the retina, D=0 minus D={high}, {n} channel(s)",
@@ -247,10 +255,20 @@ class RetinaSeparability(Study):
             f"published for 32 px: {RAW})."
         )
         for n in sorted(self.n_bn):
-            means = [f"D={d}: {retina(at(measured, n, d)).mean():.3f}" for d in sorted(self.depths)]
-            yield f"Retina with {n} channel(s), mean over seeds: {', '.join(means)}."
-        deepest = measured.isel(net=measured["depth"].values == max(self.depths))
-        means = deepest["separability"].values.mean(0)
+            parts = [
+                f"D={d}: {mean_of(retina(good(at(measured, n, d), measured)))}"
+                for d in sorted(self.depths)
+            ]
+            yield f"Retina with {n} channel(s), mean over trained seeds: {', '.join(parts)}."
+        lost = int((~trained(measured)).sum())
+        yield (
+            f"{lost} of {measured.sizes['net']} networks are not trained (accuracy below half of "
+            "the best); they are in the table and the pictures, not in the means."
+        )
+        deepest = good(measured, measured)
+        deepest = deepest.isel(net=deepest["depth"].values == max(self.depths))
+        means = deepest["separability"].values.mean(0) if deepest.sizes["net"] else np.nan
+        means = np.broadcast_to(means, len(self.layers))
         parts = [f"{k} {v:.3f}" for k, v in zip(self.layers, means, strict=True)]
         yield f"Behind it at D={max(self.depths)}: {', '.join(parts)}."
         if max(self.n_bn) > 1:
@@ -292,6 +310,22 @@ def at(measured: xr.Dataset, n_bn: int, depth: int) -> xr.Dataset:
     """Return the networks of one width and depth."""
     here = (measured["n_bn"].values == n_bn) & (measured["depth"].values == depth)
     return measured.isel(net=here)
+
+
+def trained(measured: xr.Dataset) -> np.ndarray:
+    """Return which networks reach half of the best accuracy or more."""
+    accuracy = measured["accuracy"].values
+    return accuracy >= 0.5 * np.nanmax(accuracy)
+
+
+def good(nets: xr.Dataset, measured: xr.Dataset) -> xr.Dataset:
+    """Return those of some networks that reach half of the best accuracy of all."""
+    return nets.isel(net=nets["accuracy"].values >= 0.5 * np.nanmax(measured["accuracy"].values))
+
+
+def mean_of(values: np.ndarray) -> str:
+    """Return the mean in three digits."""
+    return f"{values.mean():.3f}" if len(values) else "none"
 
 
 def retina(nets: xr.Dataset) -> np.ndarray:

@@ -62,7 +62,8 @@ def fit_margin(gram: np.ndarray, y: np.ndarray, C: float = 1.0) -> MarginFit:
     Raises
     ------
     ValueError
-        Shapes that do not fit, other values than -1 and 1, NaN, C of 0 or less.
+        Shapes that do not fit, other values than -1 and 1, NaN, C of 0 or less, a matrix that is
+        no Gram matrix up to rounding.
 
     Notes
     -----
@@ -99,9 +100,15 @@ def fit_margin(gram: np.ndarray, y: np.ndarray, C: float = 1.0) -> MarginFit:
         target = np.zeros(len(y))
         system = gram[np.ix_(inside, inside)]
         system.flat[:: len(system) + 1] += 1 / (2 * C)
-        target[inside] = linalg.solve(
-            system, y[inside], assume_a="pos", overwrite_a=True, check_finite=False
-        )
+        try:
+            factor = linalg.cho_factor(system, overwrite_a=True, check_finite=False)
+        except linalg.LinAlgError as error:
+            raise ValueError(
+                "gram must be positive semidefinite up to rounding far below 1 / 2C = "
+                f"{1 / (2 * C):.3g}, got entries up to {np.abs(gram).max():.3g}; divide the "
+                "features by a constant or standardize them"
+            ) from error
+        target[inside] = linalg.cho_solve(factor, y[inside], check_finite=False)
         ahead = gram[:, inside] @ target[inside]
         size = 1.0
         for _ in range(HALVINGS):

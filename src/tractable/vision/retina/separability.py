@@ -20,7 +20,7 @@ from tractable.vision.retina.margin import fit_margin
 __all__ = ["SeparabilityResult", "separability"]
 
 LEAST = 10  # images of a class
-BLOCK = 1024  # features of one product; the products are added in double precision
+BLOCK = 1024  # features taken to double precision at a time
 Pairs = str | Sequence[tuple[int, int]]
 
 
@@ -197,7 +197,6 @@ def separability(
         model, layer, images, through=through, batch_size=batch_size,
         select=lambda u: _chosen(u, channels).flatten(1),
     ).numpy()  # fmt: skip
-    code = code if code.dtype == np.float64 else code.astype(np.float32, copy=False)
     fitted = np.concatenate([rows[:cut] for rows, cut in parts.values()])
     used = np.concatenate([rows for rows, _ in parts.values()])
     mean, scale = _scale(code, fitted, standardize)
@@ -261,11 +260,11 @@ def _chosen(u: Tensor, channels: Sequence[int] | None) -> Tensor:
 
 def _scale(code: np.ndarray, rows: np.ndarray, standardize: bool) -> tuple[Any, Any]:
     if not standardize:
-        return code.dtype.type(0), code.dtype.type(1)
+        return 0.0, 1.0
     fitted = code[rows].astype(np.float64)
     deviation = fitted.std(0)
     deviation[deviation == 0] = 1.0
-    return fitted.mean(0).astype(code.dtype), deviation.astype(code.dtype)
+    return fitted.mean(0), deviation
 
 
 def _gram(
@@ -276,6 +275,7 @@ def _gram(
     for start in range(0, code.shape[1], BLOCK):
         block = slice(start, start + BLOCK)
         low, unit = (v[block] if np.ndim(v) else v for v in (mean, scale))
-        a, b = ((code[rows, block] - low) / unit for rows in (left, right[:cut]))
+        # in single precision features of large scale would not make a Gram matrix
+        a, b = ((code[rows, block].astype(float) - low) / unit for rows in (left, right[:cut]))
         gram += a @ b.T
     return gram
