@@ -10,12 +10,17 @@ import pytest
 from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
-ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors")
+ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors", "vision.convrnn")
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
     r"(\.(forward|recurrent_jacobian|orbit|deriv)|^surrogate_derivative)\("
     r"(x|h|v|state|inputs|tokens|spikes)=": "a network in use: NaN passes as in torch",
+    r"^Cell\.init_state\(": "only the shape of x is read",
+    r"^(Node|ConvRNNSpec\.(chain|feedback))\(": "a graph in the making: validate refuses it",
+    r"^(Recordings\.from_trials|bootstrap_median)\(values=nan\)": "NaN is what was not recorded",
+    r"^spearman_brown\(correlation=nan\)": "NaN, of what does not vary, stays NaN",
+    r"^crossing_times\(target=nan\)": "a target that is not known is never reached",
     r"\.mean_cov\(": "a prior inside the iteration: checked once, at its start",
     r"^SpectralLaw\.cdf\(lam=inf\)": "the distribution is 1 at infinity",
     r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",

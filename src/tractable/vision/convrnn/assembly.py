@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.vision.convrnn.cells.base import StepNorm
 from tractable.vision.convrnn.layers import FeedbackFilters, Layer
 from tractable.vision.convrnn.spec import ConvRNNSpec, SpecError
@@ -50,8 +50,10 @@ class Assembly(nn.Module):
         check_choice("unroll", unroll, ("biological", "engineering"))
         check_range("dt_ms", dt_ms, 0, open_low=True)
         shape = tuple(in_shape)
-        if len(shape) != 3 or min(shape) < 1:
+        if len(shape) != 3:
             raise ValueError(f"in_shape must be (channels, height, width), got {shape}")
+        for i, size in enumerate(shape):
+            check_count(f"in_shape[{i}]", size)
         spec.validate()
         self.spec, self.in_shape, self.unroll, self.dt_ms = spec, shape, unroll, dt_ms
         self.order, self.first, self.last = spec.order(), spec.nodes[0].name, spec.nodes[-1].name

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.vision.convrnn.network import ConvRNN
 from tractable.vision.convrnn.spec import ConvRNNSpec, Node, SpecError
 
@@ -82,8 +82,9 @@ def cost(
     >>> counted.macs_per_step, counted.macs  # one convolution serves all four readouts
     (384, 672)
     """
-    check_range("T", T, 1)
-    check_range("batch_size", batch_size, 1)
+    check_count("T", T)
+    check_count("batch_size", batch_size)
+    check_choice("checkpoint", checkpoint, ("none", "step", "sqrt"))
     twin = ConvRNN(net.spec, in_shape=net.in_shape, unroll=net.unroll, device="meta")
     shape = (batch_size, T, *net.in_shape) if movie else (batch_size, *net.in_shape)
     call: dict[str, Any] = {} if movie else {"T": T, "image_off": image_off}
@@ -215,7 +216,7 @@ def match_parameters(
         return sum(counted.by_node.values())
 
     wanted = size(target) if isinstance(target, ConvRNNSpec) else target
-    check_range("target", wanted, 1)
+    check_count("target", wanted)
     low, high = 1e-2, 1.0
     while size(_scaled(spec, names, high)) < wanted and high < 1e3:
         high *= 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_finite, check_range
 
 __all__ = ["DECODERS", "Decoder", "decode"]
 
@@ -59,8 +59,9 @@ class Decoder(nn.Module):
         n_classes: int | None = None,
     ) -> None:
         super().__init__()
-        check_choice("decoder", name, DECODERS)
+        check_choice("decoder name", name, DECODERS)
         check_range("theta", theta, 0, 1, open_low=True)
+        check_finite("beta", beta)
         if soft is not None:
             check_range("soft", soft, 0, open_low=True)
         if straight and soft is None:
@@ -70,6 +71,8 @@ class Decoder(nn.Module):
         if name in TRAINED:
             if n_steps is None or n_classes is None:
                 raise ValueError(f"decoder {name!r} is trained: give n_steps and n_classes")
+            check_count("n_steps", n_steps)
+            check_count("n_classes", n_classes)
             if name == "w_avg_t":
                 self.weight = nn.Parameter(torch.zeros(n_steps))
             elif name == "mlp":
@@ -170,4 +173,5 @@ def decode(
     """
     if name in TRAINED:
         raise ValueError(f"decoder {name!r} is trained: make a Decoder and train it")
+    check_finite("logits_t", logits_t)
     return Decoder(name, **options)(logits_t, valid)  # type: ignore[arg-type]  # numbers by name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_range
+from tractable.core.checks import as_floats, check_count, check_range
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -143,7 +143,7 @@ def bootstrap_median(
     Parameters
     ----------
     values : array_like, shape (neurons, ...)
-        NaN are left out.
+        NaN are left out; infinity is refused.
     level : float
         Coverage, in (0, 1).
     n_boot : int
@@ -167,10 +167,13 @@ def bootstrap_median(
     True
     """
     check_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
-    check_range("n_boot", n_boot, 10)
-    found = np.asarray(values, dtype=float)
+    check_count("n_boot", n_boot, 10)
+    check_count("seed", seed, 0)
+    found = as_floats("values", values)
     if found.ndim < 1 or not len(found):
         raise ValueError("values must hold one neuron at least")
+    if np.isinf(found).any():
+        raise ValueError("values must not be infinite (NaN are left out)")
     random = np.random.default_rng(seed)
     rows = random.integers(len(found), size=(n_boot, len(found)))
     medians = np.stack([_median(found[row]) for row in rows])

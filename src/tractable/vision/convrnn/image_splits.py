@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_finite, check_range
 
 __all__ = ["image_splits"]
 
@@ -57,8 +57,9 @@ def image_splits(
     >>> sorted({*train.tolist(), *test.tolist()})
     [0, 1, 2, 3, 4, 5]
     """
-    check_range("n_images", n_images, 4)
-    check_range("splits", splits, 1)
+    check_count("n_images", n_images, 4)
+    check_count("splits", splits)
+    check_count("seed", seed, 0)
     check_range("train", train, 0.0, 1.0, open_low=True, open_high=True)
     units = _per_image("groups", groups, n_images) if groups is not None else np.arange(n_images)
     kinds = _per_image("categories", categories, n_images)
@@ -96,4 +97,6 @@ def _per_image(name: str, values: ArrayLike | None, n_images: int) -> np.ndarray
     found: Any = np.zeros(n_images, dtype=int) if values is None else np.asarray(values)
     if found.shape != (n_images,):
         raise ValueError(f"{name} must have one entry per image ({n_images}), got {found.shape}")
+    if found.dtype.kind == "f":
+        check_finite(name, found)
     return found

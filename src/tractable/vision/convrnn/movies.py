@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_finite
 
 __all__ = ["make_movie"]
 
@@ -46,8 +46,11 @@ def make_movie(
     """
     if x.ndim != 4:
         raise ValueError(f"x must have shape (B, C, H, W), got {tuple(x.shape)}")
+    check_finite("x", x)
     frames, ids = show(x, T, image_off, off_value)
     movie = torch.stack([frames[i] for i in ids], 1)
+    check_finite("mean", mean)
+    check_finite("std", std)
     mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, std))
     return (movie - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
 
@@ -56,9 +59,11 @@ def show(
     x: Tensor, T: int, image_off: int | None, off_value: float
 ) -> tuple[list[Tensor], list[int]]:
     """Return image and gray, and which of them is shown at each step."""
-    check_range("T", T, 1)
+    check_count("T", T)
+    check_finite("off_value", off_value)
     off = T if image_off is None else image_off
-    if not 1 <= off <= T:
+    check_count("image_off", off)
+    if off > T:
         raise ValueError(f"image_off must be 1 .. T = {T}, got {off}")
     frames = [x] if off == T else [x, torch.full_like(x, off_value)]
     return frames, [0 if t < off else 1 for t in range(T)]

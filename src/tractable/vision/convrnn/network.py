@@ -225,11 +225,13 @@ class ConvRNN(Assembly):
             )
         if not x.is_meta and not bool(x.detach().isfinite().all()):
             check_finite("x", x.detach())
+        if not len(x):
+            raise ValueError(f"x must hold an image at least, got shape {tuple(x.shape)}")
         begin = 0 if state is None else state.step
         need = self.first_valid[self.last] + 1 - begin
         if x.ndim == 5:
             if T is not None and x.shape[1] != T:
-                raise ValueError(f"T is {T} but the movie has {x.shape[1]} steps")
+                raise ValueError(f"T is {T} but the movie x has {x.shape[1]} steps")
             if image_off is not None:
                 raise ValueError("image_off is for images; a movie says itself what is shown")
             n_steps = x.shape[1]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_choice, check_finite, check_range
+from tractable.core.checks import as_floats, check_choice, check_count, check_finite, check_range
 from tractable.core.progress import track
 from tractable.vision.convrnn.fit_result import FitResult
 from tractable.vision.convrnn.image_splits import image_splits
@@ -21,7 +21,7 @@ from tractable.vision.convrnn.neural_maps import (
     stacked,
 )
 from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_recordings
-from tractable.vision.convrnn.regressions import LinearMap
+from tractable.vision.convrnn.regressions import LinearMap, candidates
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 
 __all__ = ["as_features", "neural_fit"]
@@ -137,9 +137,12 @@ def neural_fit(
             f"{[part.shape[1] for part in parts]}; use 'per_bin'"
         )
     if pca is not None:
-        check_range("pca", pca, 1)
+        check_count("pca", pca)
+    check_count("n_components", n_components)
+    check_count("n_halvings", n_halvings)
     settings = Settings(
-        method, n_components, mapping, pca, _candidates(penalties),
+        method, n_components, mapping, pca,
+        None if penalties is None else candidates(penalties),
         _shifts(shifts, B) if mapping == "latency" else (0,), n_halvings, seed,
     )  # fmt: skip
     pairs = image_splits(I, splits, train=train, groups=groups, categories=categories, seed=seed)
@@ -350,10 +353,10 @@ def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndar
     elif hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     if isinstance(values, list | tuple) and values and np.ndim(values[0]) == 2:
-        parts = [np.asarray(part, dtype=float) for part in values]
+        parts = [as_floats("features", part) for part in values]
         static = False
     else:
-        F = np.asarray(values, dtype=float)
+        F = as_floats("features", values)
         if F.ndim not in (2, 3):
             raise ValueError(f"features must be (images, p, bins) or (images, p), got {F.shape}")
         static = F.ndim == 2 or F.shape[2] == 1
@@ -375,16 +378,6 @@ def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndar
             )
         check_finite("features", part)
     return parts, static
-
-
-def _candidates(penalties: ArrayLike | None) -> np.ndarray | None:
-    if penalties is None:
-        return None
-    found = np.atleast_1d(np.asarray(penalties, dtype=float))
-    check_finite("penalties", found)
-    if found.ndim != 1 or not found.size or found.min() <= 0:
-        raise ValueError(f"penalties must be numbers > 0, got {penalties!r}")
-    return found
 
 
 def _shifts(shifts: Iterable[int] | None, n_bins: int) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from tractable.core.checks import check_choice
+from tractable.core.checks import check_choice, check_count
+from tractable.vision.convrnn.cells import cell_names
 from tractable.vision.convrnn.spec import ConvRNNSpec, Node
 
 __all__ = ["MEDIAN_CELL", "ZOO", "published"]
@@ -87,6 +88,8 @@ def published(
     [None, None, 'gru', 'gru', 'gru', None]
     """
     check_choice("architecture", architecture, ("intermediate", "shallow", "first"))
+    check_choice("cell", cell, (None, *cell_names()))
+    check_count("n_classes", n_classes)
     wide = architecture == "intermediate"
     gated = cell == "rgc" and wide
     feedback = gated if feedback is None else feedback

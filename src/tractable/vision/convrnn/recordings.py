@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_range
+from tractable.core.checks import as_floats, check_count, check_finite
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 
 if TYPE_CHECKING:
@@ -61,11 +61,15 @@ class Recordings:
     def __post_init__(self) -> None:
         Y = self.values
         if Y.ndim != 4:
-            raise ValueError(f"responses must have the axes {', '.join(AXES)}, got {Y.shape}")
+            raise ValueError(
+                f"responses (values) must have the axes {', '.join(AXES)}, got {Y.shape}"
+            )
         if min(Y.shape) < 1 or len(Y) < 4:
-            raise ValueError(f"responses need 4 images and 1 neuron at least, got {Y.shape}")
+            raise ValueError(
+                f"responses (values) need 4 images and 1 neuron at least, got {Y.shape}"
+            )
         if np.isinf(Y).any():
-            raise ValueError("responses must not be infinite")
+            raise ValueError("responses (values) must not be infinite")
         gone = np.isnan(Y)
         if (gone.any(3) != gone.all(3)).any():
             i, r, n = np.argwhere(gone.any(3) != gone.all(3))[0]
@@ -132,9 +136,11 @@ class Recordings:
             )
         found = np.asarray(values)
         if found.dtype.kind not in "biuf":
-            raise TypeError(f"responses must be real numbers, got dtype {found.dtype}")
+            raise TypeError(f"responses (values) must be real numbers, got dtype {found.dtype}")
         if found.ndim != len(names):
-            raise ValueError(f"responses have {found.ndim} axes, but axes names {len(names)}")
+            raise ValueError(
+                f"responses (values) have {found.ndim} axes, but axes names {len(names)}"
+            )
         present = [name for name in AXES if name in names]
         found = found.transpose([names.index(name) for name in present])
         for place, name in enumerate(AXES):
@@ -144,13 +150,13 @@ class Recordings:
         if not missing and np.isnan(found).any():
             bad = np.unique(np.argwhere(np.isnan(found))[:, 2])
             raise ValueError(
-                f"responses hold NaN, in neurons {_few(bad)}; with missing=True of "
+                f"responses (values) hold NaN, in neurons {_few(bad)}; with missing=True of "
                 "Recordings.from_array it marks missing repetitions"
             )
         n_images, _, n_neurons, n_bins = found.shape
         return cls(
             found,
-            np.arange(n_bins) * 10.0 if time_ms is None else np.asarray(time_ms, dtype=float),
+            np.arange(n_bins) * 10.0 if time_ms is None else as_floats("time_ms", time_ms),
             _names(neurons, n_neurons),
             ("",) * n_neurons if areas is None else tuple(map(str, areas)),
             _names(images, n_images),
@@ -177,10 +183,13 @@ class Recordings:
         >>> trials.shape, trials.n_repetitions[:, 0].tolist()
         ((4, 3, 2, 1), [2, 3, 2, 2])
         """
-        found = np.asarray(values, dtype=float)
+        found = as_floats("values", values)
         if found.ndim == 2:
             found = found[..., None]
-        kinds, which = np.unique(np.asarray(image_of_trial), return_inverse=True)
+        image = np.asarray(image_of_trial)
+        if image.dtype.kind == "f":
+            check_finite("image_of_trial", image)
+        kinds, which = np.unique(image, return_inverse=True)
         if found.ndim != 3 or which.shape != (len(found),):
             raise ValueError(
                 "values must be (trials, neurons, bins) with one image_of_trial each, got "
@@ -307,7 +316,8 @@ class Recordings:
         ValueError
             An image with fewer than two repetitions.
         """
-        check_range("n_halvings", n_halvings, 1)
+        check_count("n_halvings", n_halvings)
+        check_count("seed", seed, 0)
         n, whole = self.n_repetitions, self.whole
         if n.min() < 2:
             i, j = np.argwhere(n < 2)[0]

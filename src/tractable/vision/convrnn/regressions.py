@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 
 __all__ = ["LinearMap", "Ridge", "pls", "pls_each", "ridge"]
 
@@ -153,11 +153,16 @@ def ridge(features: ArrayLike, responses: ArrayLike, penalties: ArrayLike) -> Li
     array([[10.]])
     """
     X, Y = _pair(features, responses)
-    candidates = np.atleast_1d(np.asarray(penalties, dtype=float))
-    check_finite("penalties", candidates)
-    if candidates.min() <= 0:
-        raise ValueError(f"penalties must be > 0, got {candidates.min():g}")
-    return Ridge(X).fit(Y, candidates)
+    return Ridge(X).fit(Y, candidates(penalties))
+
+
+def candidates(penalties: ArrayLike) -> np.ndarray:
+    """Return the penalties to choose from, one or more, > 0."""
+    found = np.atleast_1d(as_floats("penalties", penalties))
+    check_finite("penalties", found)
+    if found.ndim != 1 or not found.size or found.min() <= 0:
+        raise ValueError(f"penalties must be numbers > 0, got {penalties!r}")
+    return found
 
 
 def pls(
@@ -202,6 +207,8 @@ def pls(
     """
     X, Y = _pair(features, responses)
     _check_components(n_components, X)
+    check_range("tolerance", tolerance, 0.0)
+    check_count("max_iter", max_iter)
     x_mean, y_mean = X.mean(0), Y.mean(0)
     X, Y = X - x_mean, Y - y_mean
     S = X.T @ Y
@@ -295,7 +302,7 @@ def pls_each(features: ArrayLike, responses: ArrayLike, n_components: int = 25) 
 
 
 def _check_components(n_components: int, X: np.ndarray) -> None:
-    check_range("n_components", n_components, 1)
+    check_count("n_components", n_components)
     most = min(X.shape[0] - 1, X.shape[1])
     if n_components > most:
         raise ValueError(
@@ -305,7 +312,7 @@ def _check_components(n_components: int, X: np.ndarray) -> None:
 
 
 def _pair(features: ArrayLike, responses: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    X, Y = np.asarray(features, dtype=float), np.asarray(responses, dtype=float)
+    X, Y = as_floats("features", features), as_floats("responses", responses)
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
         raise ValueError(
             f"features (n, p) and responses (n, q) must have the same rows, got {X.shape} and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 
 __all__ = [
     "halvings",
@@ -26,7 +26,7 @@ def spearman_brown(correlation: ArrayLike, length: float = 2.0) -> np.ndarray:
     Parameters
     ----------
     correlation : array_like
-        Correlation r of two means over as many repetitions each, in (-1, 1].
+        Correlation r of two means over as many repetitions each, in (-1, 1]; NaN stays NaN.
     length : float
         Repetitions of the whole over those of each mean, k > 0.
 
@@ -46,7 +46,7 @@ def spearman_brown(correlation: ArrayLike, length: float = 2.0) -> np.ndarray:
     0.6667
     """
     check_range("length", length, 0.0, open_low=True)
-    r = np.asarray(correlation, dtype=float)
+    r = as_floats("correlation", correlation)
     with np.errstate(divide="ignore", invalid="ignore"):
         return length * r / (1.0 + (length - 1.0) * r)
 
@@ -83,9 +83,9 @@ def poisson_reliability(
     >>> float(poisson_reliability([1.0, 3.0], n_repeats=2))
     0.5
     """
-    mu = np.asarray(rates, dtype=float)
+    mu = as_floats("rates", rates)
     check_finite("rates", mu)
-    check_range("n_repeats", n_repeats, 1)
+    check_count("n_repeats", n_repeats)
     check_range("dispersion", dispersion, 0.0)
     check_range("gain_sd", gain_sd, 0.0)
     if mu.size and mu.min() < 0:
@@ -115,7 +115,8 @@ def halvings(n_repeats: int, n_halvings: int, seed: int) -> list[tuple[np.ndarra
             f"responses must have at least 2 repetitions for a noise ceiling, got {n_repeats}; "
             "correct=None scores without one"
         )
-    check_range("n_halvings", n_halvings, 1)
+    check_count("n_halvings", n_halvings)
+    check_count("seed", seed, 0)
     random, half = np.random.default_rng(seed), n_repeats // 2
     orders = [random.permutation(n_repeats) for _ in range(n_halvings)]
     return [(order[:half], order[half : 2 * half]) for order in orders]
@@ -194,7 +195,7 @@ def checked_responses(responses: ArrayLike) -> np.ndarray:
             f"responses must have shape (n_images, n_repeats, ...), got {Y.shape}; a single "
             "repetition needs an axis of its own"
         )
-    Y = Y if Y.dtype == np.float32 else Y.astype(float)
+    Y = Y if Y.dtype == np.float32 else as_floats("responses", Y)
     check_finite("responses", Y)
     return Y
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite
+from tractable.core.checks import as_floats, check_finite
 
 __all__ = ["cka", "rdm", "rdm_correlation"]
 
@@ -123,7 +123,7 @@ def _hsic_unbiased(K: np.ndarray, L: np.ndarray) -> float:
 
 
 def _patterns(name: str, values: ArrayLike) -> np.ndarray:
-    X = np.asarray(values, dtype=float)
+    X = as_floats(name, values)
     if X.ndim != 2:
         raise ValueError(f"{name} must have shape (images, numbers), got {X.shape}")
     check_finite(name, X)

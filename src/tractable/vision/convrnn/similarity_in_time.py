@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count
 from tractable.vision.convrnn.neural_fit import as_features
 from tractable.vision.convrnn.recordings import as_recordings
 from tractable.vision.convrnn.reliability import spearman_brown
@@ -106,8 +106,9 @@ def similarity_in_time(
         NaN in bins in which features or responses do not vary.
     """
     check_choice("measure", measure, ("rsa", "cka"))
-    check_range("n_halvings", n_halvings, 0)
-    check_range("n_boot", n_boot, 0)
+    check_count("n_halvings", n_halvings, 0)
+    check_count("n_boot", n_boot, 0)
+    check_count("seed", seed, 0)
     recordings = as_recordings(responses)
     I, _, N, B = recordings.shape
     parts, _ = as_features(features, I, B)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 from tractable.core.progress import track
 from tractable.vision.convrnn.image_splits import image_splits
 from tractable.vision.convrnn.neural_fit import as_features, neural_fit
@@ -62,7 +62,7 @@ def d_prime(
     for name, counts, trials in (
         ("hits", hits, n_hits), ("false_alarms", false_alarms, n_false_alarms)
     ):  # fmt: skip
-        k, n = np.asarray(counts, dtype=float), np.asarray(trials, dtype=float)
+        k, n = as_floats(name, counts), as_floats(f"n_{name}", trials)
         check_finite(name, k)
         check_finite(f"n_{name}", n)
         if (k < 0).any() or (k > n).any():
@@ -94,13 +94,13 @@ def crossing_times(d: ArrayLike, target: ArrayLike, time_ms: ArrayLike) -> np.nd
     >>> crossing_times([[0.0, 1.0, 3.0], [0.0, 0.5, 0.9]], 2.0, [70, 80, 90]).tolist()
     [85.0, nan]
     """
-    D = np.asarray(d, dtype=float)
-    t = np.asarray(time_ms, dtype=float)
+    D, t = as_floats("d", d), as_floats("time_ms", time_ms)
+    check_finite("time_ms", t)
     if D.ndim != 2 or t.shape != D.shape[1:]:
         raise ValueError(f"d must be (images, bins) with a time_ms each, got {D.shape}, {t.shape}")
     if len(t) > 1 and (np.diff(t) <= 0).any():
         raise ValueError("time_ms must increase")
-    wanted = np.broadcast_to(np.asarray(target, dtype=float), (len(D),))
+    wanted = np.broadcast_to(as_floats("target", target), (len(D),))
     reached = np.nan_to_num(D, nan=-np.inf) >= wanted[:, None]
     at = reached.argmax(1)
     rows = np.arange(len(D))
@@ -251,15 +251,16 @@ def object_solution_times(
     doi:10.1162/neco_a_01506, figure 3.
     """
     check_range("C", C, 0.0, open_low=True)
-    t = np.asarray(time_ms, dtype=float)
+    t = as_floats("time_ms", time_ms)
     if t.ndim != 1:
         raise ValueError(f"time_ms must have one axis, got shape {t.shape}")
+    check_finite("time_ms", t)
     y = np.asarray(labels)
     kinds, which = np.unique(y, return_inverse=True)
     if y.ndim != 1 or len(kinds) < 2:
         raise ValueError(f"labels must name two classes or more, one for each image, got {y.shape}")
     train_parts, trials = _trials(features, len(y), len(t))
-    target = np.asarray(target_accuracy, dtype=float)
+    target = as_floats("target_accuracy", target_accuracy)
     if target.shape not in ((), (len(y),)):
         raise ValueError(
             f"target_accuracy must be one number or one for each of {len(y)} images, got "
@@ -332,12 +333,12 @@ def layers_to_bins(
     >>> [b.shape[1] for b in layers_to_bins(layers, 4, shares=[1, 3])]
     [2, 3, 3, 3]
     """
-    check_range("n_bins", n_bins, 1)
-    flat = [np.asarray(layer, dtype=float) for layer in layers]
+    check_count("n_bins", n_bins)
+    flat = [as_floats("layers", layer) for layer in layers]
     if not flat or any(layer.ndim < 2 for layer in flat) or len({len(x) for x in flat}) > 1:
         raise ValueError("layers must hold the same images, (images, ...), and be one at least")
     flat = [layer.reshape(len(layer), -1) for layer in flat]
-    weights = np.ones(len(flat)) if shares is None else np.asarray(shares, dtype=float)
+    weights = np.ones(len(flat)) if shares is None else as_floats("shares", shares)
     if weights.shape != (len(flat),) or not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError(f"shares must be {len(flat)} numbers >= 0, got {shares!r}")
     if weights.sum() <= 0 or (shares is None and n_bins < len(flat)):
@@ -367,7 +368,7 @@ def layer_preference(layers: Sequence[ArrayLike], responses: Any, **how: Any) ->
     averaged = as_recordings(responses).over_time()
     scores = []
     for layer in layers:
-        values = np.asarray(layer, dtype=float)
+        values = as_floats("layers", layer)
         fit = neural_fit(
             values.reshape(len(values), -1), averaged, **{"progress": False, **how, "correct": None}
         )

@@ -335,11 +335,11 @@ class ConvRNNSpec:
             try:
                 text = Path(source).read_text(encoding="utf-8")
             except OSError as error:
-                raise SpecError(f"cannot read {source}: {error}") from error
+                raise SpecError(f"source: cannot read {source}: {error}") from error
         try:
             content = json.loads(text)
         except ValueError as error:
-            raise SpecError(f"this is no JSON: {error}") from error
+            raise SpecError(f"source: this is no JSON: {error}") from error
         entries = _known(content, cls, "the graph")
         nodes = [_build(Node, item, "a node") for item in entries.pop("nodes", [])]
         edges = [_build(Edge, item, "an edge") for item in entries.pop("edges", [])]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 from tractable.vision.convrnn.recordings import Recordings
 from tractable.vision.convrnn.reliability import poisson_reliability
 
@@ -95,7 +95,7 @@ class SyntheticNeurons:
 
     def __post_init__(self) -> None:
         for name in ("n_neurons", "n_inputs"):
-            check_range(name, getattr(self, name), 1)
+            check_count(name, getattr(self, name))
         for name in ("rate_hz", "softness", "bin_ms"):
             check_range(name, getattr(self, name), 0.0, open_low=True)
         for name in ("dispersion", "gain_sd"):
@@ -104,7 +104,7 @@ class SyntheticNeurons:
         if not self.latency_bins:
             raise ValueError("latency_bins must name an area at least")
         for area, latency in self.latency_bins.items():
-            check_range(f"latency_bins[{area!r}]", latency, 0)
+            check_count(f"latency_bins[{area!r}]", latency, 0)
 
     def rates(self, features: ArrayLike, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return rates (images, neurons, bins) in Hz, and the weights (p, neurons).
@@ -117,6 +117,7 @@ class SyntheticNeurons:
             Decides the weights.
         """
         F = _features(features)
+        check_count("seed", seed, 0)
         _, p, n_bins = F.shape
         random = np.random.default_rng([seed, 1])
         areas = list(self.latency_bins)
@@ -151,7 +152,8 @@ class SyntheticNeurons:
         draw : int
             Another one is another recording of the same neurons.
         """
-        check_range("n_repeats", n_repeats, 1)
+        check_count("n_repeats", n_repeats)
+        check_count("draw", draw, 0)
         rates, weights = self.rates(features, seed)
         mu = rates * self.bin_ms / 1000.0
         random = np.random.default_rng([seed, 2, draw])
@@ -236,10 +238,11 @@ def ar2_latents(
     ndarray, shape (n_images, n_latents, n_bins)
     """
     for name, size in (("n_images", n_images), ("n_latents", n_latents), ("n_bins", n_bins)):
-        check_range(name, size, 1)
+        check_count(name, size)
     check_range("drive", drive, 0.0)
     check_range("decay", decay, 0.0, 1.0, open_low=True, open_high=True)
     check_range("period", period, 2.0, open_low=True)
+    check_count("seed", seed, 0)
     random = np.random.default_rng(seed)
     constant = drive * random.normal(size=(n_images, n_latents))
     now, before = random.normal(size=(2, n_images, n_latents))
@@ -252,7 +255,7 @@ def ar2_latents(
 
 
 def _features(features: ArrayLike) -> np.ndarray:
-    F = np.asarray(features, dtype=float)
+    F = as_floats("features", features)
     if F.ndim == 2:
         F = F[:, :, None]
     if F.ndim != 3 or min(F.shape) < 1:

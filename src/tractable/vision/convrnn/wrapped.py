@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_range, nearest_names
+from tractable.core.checks import check_finite, check_range, check_shape, nearest_names
 from tractable.vision.convrnn.cells import make_cell
 from tractable.vision.convrnn.decoders import Decoder
 from tractable.vision.convrnn.movies import show
@@ -47,6 +47,8 @@ class WrappedRNN(nn.Module):
                 near = nearest_names(name, [m for m in modules if m], n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"at: the model has no layer {name!r}{hint}")
+        check_shape("example", example.shape, ("B", "C", "H", "W"))
+        check_finite("example", example)
         self.model = model
         self._seen: dict[str, Tensor] = {}
         shapes = self._shapes(modules, at, example)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count
 
 __all__ = ["ACTIVATIONS", "Cell", "SameConv2d", "State", "StepNorm", "make_norm", "resized"]
 
@@ -44,8 +44,8 @@ class Cell(nn.Module):
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        check_range("channels_in", channels_in, 1)
-        check_range("channels", channels, 1)
+        check_count("channels_in", channels_in)
+        check_count("channels", channels)
         self.channels_in, self.channels = channels_in, channels
 
     def state_channels(self) -> tuple[int, ...]:
@@ -161,7 +161,7 @@ class StepNorm(nn.Module):
 
     def __init__(self, channels: int, n_steps: int = 32) -> None:
         super().__init__()
-        check_range("n_steps", n_steps, 1)
+        check_count("n_steps", n_steps)
         self.weight, self.bias = (
             nn.Parameter(torch.ones(channels)),
             nn.Parameter(torch.zeros(channels)),

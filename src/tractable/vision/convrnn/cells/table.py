@@ -41,7 +41,7 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     Parameters
     ----------
     name : str
-        A new name.
+        A new name, without spaces.
     cell : type
         A subclass of `Cell`, or any module class with ``init_state(x) -> state`` and
         ``forward(x, state, fb=None, res=None) -> (out, state)``, made with channels_in, channels.
@@ -49,7 +49,7 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     Raises
     ------
     ValueError
-        The name is taken.
+        The name is taken, or no single word.
     TypeError
         The class lacks one of the two.
 
@@ -65,6 +65,8 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     >>> cell(x, cell.init_state(x))[0].mean()
     tensor(0.5000)
     """
+    if not isinstance(name, str) or name.split() != [name]:
+        raise ValueError(f"name must be a word without spaces, got {name!r}")
     if name in CELLS and CELLS[name] is not cell:
         raise ValueError(f"name {name!r} is taken by {CELLS[name].__name__}")
     for method in ("init_state", "forward"):
