@@ -181,7 +181,7 @@ def test_one_step_is_that_of_autograd() -> None:
         ),
         (
             lambda: transfer_from_data(np.eye(9), np.ones((9, 2)), np.ones((8, 2))),
-            "Y_b must have shape",
+            "X and Y_b must have the same number",
         ),
     ],
 )

@@ -103,7 +103,7 @@ def test_pictures_draw_in_given_axes():
         (ValueError, "path must be finite", lambda: bump(np.array([[0.0], [np.nan]]))),
         (ValueError, "path must have an axis of times", lambda: bump(np.zeros((0, 2)))),
         (ValueError, "Y must have an axis of examples", lambda: permute_examples(3.0, 0)),
-        (ValueError, "n_in must be >= 1", lambda: detection_edge(np.inf, 5)),
+        (ValueError, "n_in must be a whole number >= 1", lambda: detection_edge(np.inf, 5)),
     ],
 )
 def test_other_kinds_of_arguments_are_named(error, match, call):

@@ -230,7 +230,7 @@ def _starts(
 
 def _warn_of_large_steps(dynamics: ModeDynamics, lr: float) -> None:
     stable = dynamics.max_stable_lr()
-    if 2 * lr / stable > LARGE_RATE:
+    if 2 * lr / stable > LARGE_RATE * (1 + 1e-9):  # the largest small one is small
         warnings.warn(
             f"lr={lr:g} is {lr / stable:.2g} of the largest stable one ({stable:.3g}): gradient "
             f"descent is not close to the flow; lr <= {LARGE_RATE * stable / 2:.2g} is",
