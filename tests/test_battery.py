@@ -10,12 +10,15 @@ import pytest
 from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
-ROOMS = ("dynamics", "spectra", "tensors")
+ROOMS = ("dynamics", "spectra", "tensors", "walkback")
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
     r"\.(forward|recurrent_jacobian|orbit|deriv)\(": "a network in use: NaN passes as in torch",
     r"\.mean_cov\(": "a prior inside the iteration: checked once, at its start",
+    r"^(Bernoulli|Gaussian)(Operator|Prior)\.(log_prob|mean|std)\(s(_next)?=(nan|inf)\)": (
+        "a law on tensors inside a walk: NaN passes as in torch; walks check their start"
+    ),
     r"^SpectralLaw\.cdf\(lam=inf\)": "the distribution is 1 at infinity",
     r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",
     r"^Prepared\.inverse\(values=(nan|inf)\)": "a missing entry stays missing",
