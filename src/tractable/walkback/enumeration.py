@@ -110,7 +110,7 @@ def matrix_stationary(P: ArrayLike) -> np.ndarray:
     >>> matrix_stationary([[0.9, 0.1], [0.3, 0.7]])
     array([0.75, 0.25])
     """
-    p = as_floats("P", P)
+    p = np.atleast_2d(as_floats("P", P))
     check_shape("P", p.shape, (len(p), len(p)))
     check_finite("P", p)
     if np.abs(p.sum(1) - 1).max() > 1e-8 or p.min() < 0:
@@ -148,7 +148,7 @@ def matrix_entropy_production(P: ArrayLike, law: ArrayLike | None = None) -> flo
     >>> round(matrix_entropy_production(ring), 9), round(0.4 * np.log(3), 9)
     (0.439444915, np.float64(0.439444915))
     """
-    p = as_floats("P", P)
+    p = np.atleast_2d(as_floats("P", P))
     check_shape("P", p.shape, (len(p), len(p)))
     check_finite("P", p)
     pi = matrix_stationary(p) if law is None else as_floats("law", law)

@@ -313,7 +313,7 @@ def reversible_operator(C: ArrayLike, S: ArrayLike) -> tuple[np.ndarray, np.ndar
     >>> abs(linear_entropy_production(A, D)) < 1e-12
     True
     """
-    c, s = as_floats("C", C), as_floats("S", S)
+    c, s = np.atleast_2d(as_floats("C", C)), np.atleast_2d(as_floats("S", S))
     check_shape("C", c.shape, (len(c), len(c)))
     check_covariance("C", c)
     if s.shape != c.shape:
