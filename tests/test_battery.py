@@ -10,7 +10,7 @@ import pytest
 from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
-ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors", "vision.convrnn")
+ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors", "vision.convrnn", "walkback")
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
@@ -22,6 +22,9 @@ ALLOWED = {
     r"^spearman_brown\(correlation=nan\)": "NaN, of what does not vary, stays NaN",
     r"^crossing_times\(target=nan\)": "a target that is not known is never reached",
     r"\.mean_cov\(": "a prior inside the iteration: checked once, at its start",
+    r"^(Bernoulli|Gaussian)(Operator|Prior)\.(log_prob|mean|std)\(s(_next)?=(nan|inf)\)": (
+        "a law on tensors inside a walk: NaN passes as in torch; walks check their start"
+    ),
     r"^SpectralLaw\.cdf\(lam=inf\)": "the distribution is 1 at infinity",
     r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",
     r"^category_coherence\(Y=": "the items and features that are named do not exist any more",

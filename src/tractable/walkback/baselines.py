@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.special import logsumexp
 
-from tractable.core.checks import check_choice, check_range, check_shape
+from tractable.core.checks import check_choice, check_count, check_range, check_shape
 from tractable.walkback.distances import rows, squared_distances
 
 __all__ = ["GaussianDensity", "KernelDensity", "MixtureDensity", "fit_gaussian", "fit_kernel",
@@ -44,6 +44,8 @@ class GaussianDensity:
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Return n draws, shape (n, dim)."""
+        check_count("n", n)
+        check_count("seed", seed, 0)
         factor = np.tril(cho_factor(self.covariance, lower=True)[0])
         white = np.random.default_rng(seed).normal(size=(n, len(self.mean)))
         return self.mean + white @ factor.T
@@ -89,10 +91,14 @@ class MixtureDensity:
 
     def log_prob(self, x: ArrayLike) -> np.ndarray:
         """Return log densities, nats, shape (m,)."""
-        return self.model.score_samples(rows("x", x))
+        x = rows("x", x)
+        check_shape("x", x.shape, ("m", self.model.n_features_in_))
+        return self.model.score_samples(x)
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Return n draws, shape (n, dim)."""
+        check_count("n", n)
+        check_count("seed", seed, 0)
         self.model.random_state = seed % 2**32
         return self.model.sample(n)[0]
 
@@ -133,7 +139,12 @@ def fit_mixture(
     from sklearn.mixture import GaussianMixture
 
     x = rows("x", x, least=2)
-    check_range("n_components", n_components, 1, len(x))
+    check_count("n_components", n_components)
+    if n_components > len(x):
+        raise ValueError(
+            f"n_components must be at most the number of points of x, got {n_components} for x "
+            f"of shape {x.shape}"
+        )
     check_choice("covariance", covariance, ("full", "diag"))
     check_range("floor", floor, 0, open_low=True)
     model = GaussianMixture(
@@ -164,12 +175,15 @@ class KernelDensity:
         """Return log densities, nats, shape (m,)."""
         x = rows("x", x)
         m, n = self.points.shape
+        check_shape("x", x.shape, ("m", n))
         exponent = -squared_distances(x, self.points) / (2 * self.bandwidth**2)
         constant = np.log(m) + n * (np.log(self.bandwidth) + np.log(2 * np.pi) / 2)
         return logsumexp(exponent, axis=1) - constant
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Return n draws, shape (n, dim)."""
+        check_count("n", n)
+        check_count("seed", seed, 0)
         random = np.random.default_rng(seed)
         chosen = self.points[random.integers(len(self.points), size=n)]
         return chosen + self.bandwidth * random.normal(size=chosen.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from tractable.core.checks import check_range, check_shape
+from tractable.core.checks import check_count, check_shape
 from tractable.core.seeds import derive, seeded
 from tractable.train import cosine_decay, fit
 from tractable.walkback.distances import rows
@@ -39,7 +40,10 @@ class ImageClassifier(nn.Module):
     def __init__(self, shape: Sequence[int], n_classes: int, *, n_features: int = 32) -> None:
         super().__init__()
         check_shape("shape", shape, ("channels", "height", "width"))
-        check_range("n_classes", n_classes, 2)
+        for size in shape:
+            check_count("shape", size)
+        check_count("n_classes", n_classes, 2)
+        check_count("n_features", n_features)
         self.shape = tuple(shape)
         channels, height, breadth = self.shape
         width = 16
@@ -73,6 +77,7 @@ class ImageClassifier(nn.Module):
 
     def _chunked(self, x: ArrayLike, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         flat = torch.from_numpy(rows("x", x)).float()
+        check_shape("x (flattened)", flat.shape, ("B", math.prod(self.shape)))
         like = next(self.parameters())
         with torch.inference_mode():
             parts = [

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable.walkback.coverage import label_shares, memorization_ratio, prdc
-from tractable.walkback.distances import frechet, mmd2, rows, sliced_wasserstein
+from tractable.walkback.distances import frechet, mmd2, rows, same_dimension, sliced_wasserstein
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -97,7 +97,11 @@ def score(
     >>> abs(found.mmd2) < 4 * found.mmd2_se, found.coverage > 0.9, found.frechet
     (True, True, nan)
     """
-    x, test = rows("x", x), rows("test", test)
+    x, test = rows("x", x, least=4), rows("test", test, least=4)
+    same_dimension("x", x, "test", test)
+    if train is not None:
+        train = rows("train", train)
+        same_dimension("x", x, "train", train)
     distance = mmd2(x, test, bandwidths)
     near = prdc(x, test, k=min(5, len(x) - 1, len(test) - 1))
     labels = {}
@@ -195,9 +199,13 @@ def compare(
     >>> Comparison.from_dataset(table.to_dataset())["wide"].mmd2 == table["wide"].mmd2
     True
     """
+    data = rows("test", test, least=4)
+    points = {name: rows(f"samples[{name!r}]", x, least=4) for name, x in samples.items()}
+    for name, x in points.items():
+        same_dimension(f"samples[{name!r}]", x, "test", data)
     scores = tuple(
-        score(x, test, train, bandwidths=bandwidths, classifier=classifier, to_images=to_images,
+        score(x, data, train, bandwidths=bandwidths, classifier=classifier, to_images=to_images,
               expected=expected, seed=seed)
-        for x in samples.values()
+        for x in points.values()
     )  # fmt: skip
-    return Comparison(tuple(samples), scores)
+    return Comparison(tuple(points), scores)

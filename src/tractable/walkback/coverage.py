@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_range, check_shape
-from tractable.walkback.distances import BLOCK, rows, squared_distances
+from tractable.core.checks import as_floats, check_count, check_finite, check_range, check_shape
+from tractable.walkback.distances import BLOCK, rows, same_dimension, squared_distances
 
 __all__ = ["Coverage", "LabelShares", "label_shares", "memorization_ratio", "prdc"]
 
@@ -69,7 +69,8 @@ def prdc(x: ArrayLike, y: ArrayLike, k: int = 5) -> Coverage:
     (True, True, True)
     """
     generated, data = rows("x", x), rows("y", y)
-    check_shape("y", data.shape, ("n", generated.shape[1]))
+    same_dimension("x", generated, "y", data)
+    check_count("k", k)
     check_range("k", k, 1, min(len(generated), len(data)) - 1)
     reach = _kth_nearest(data, k)
     own_reach = _kth_nearest(generated, k)
@@ -124,8 +125,8 @@ def memorization_ratio(x: ArrayLike, test: ArrayLike, train: ArrayLike) -> float
     True
     """
     generated, new, seen = rows("x", x), rows("test", test), rows("train", train)
-    check_shape("test", new.shape, ("n", generated.shape[1]))
-    check_shape("train", seen.shape, ("n", generated.shape[1]))
+    same_dimension("x", generated, "test", new)
+    same_dimension("x", generated, "train", seen)
     ours = np.concatenate([square.min(1) for _, square in _blocks(generated, seen)])
     theirs = np.concatenate([square.min(1) for _, square in _blocks(new, seen)])
     return float(np.sqrt(np.median(ours) / np.median(theirs)))
@@ -170,8 +171,10 @@ def label_shares(probabilities: ArrayLike, expected: ArrayLike | None = None) ->
     if p.min() < -1e-6 or abs(p.sum(1) - 1).max() > 1e-3:
         raise ValueError("probabilities must be >= 0 with rows that sum to 1; apply a softmax")
     m, n_classes = p.shape
-    wanted = np.full(n_classes, 1 / n_classes) if expected is None else np.asarray(expected, float)
+    equal = np.full(n_classes, 1 / n_classes)
+    wanted = equal if expected is None else as_floats("expected", expected)
     check_shape("expected", wanted.shape, (n_classes,))
+    check_finite("expected", wanted)
     if wanted.min() <= 0:
         raise ValueError("expected must be positive for every class; leave out empty classes")
     wanted = wanted / wanted.sum()

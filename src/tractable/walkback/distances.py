@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 
 __all__ = ["Discrepancy", "frechet", "mmd2", "sliced_wasserstein"]
 
@@ -70,7 +70,7 @@ def mmd2(x: ArrayLike, y: ArrayLike, bandwidths: Sequence[float]) -> Discrepancy
     (True, True)
     """
     x, y = _pair(x, y, least=4)
-    widths = np.asarray(bandwidths, dtype=float).ravel()
+    widths = as_floats("bandwidths", bandwidths).ravel()
     if not widths.size:
         raise ValueError("bandwidths must hold at least one width, got none")
     for width in widths:
@@ -158,7 +158,8 @@ def sliced_wasserstein(
     True
     """
     x, y = _pair(x, y, least=1)
-    check_range("n_projections", n_projections, 1)
+    check_count("n_projections", n_projections)
+    check_count("seed", seed, 0)
     direction = np.random.default_rng(seed).normal(size=(x.shape[1], n_projections))
     direction /= np.linalg.norm(direction, axis=0)
     a, b = np.sort(x @ direction, axis=0), np.sort(y @ direction, axis=0)
@@ -211,15 +212,30 @@ def frechet(x: ArrayLike, y: ArrayLike) -> float:
 def _pair(x: ArrayLike, y: ArrayLike, *, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Return two samples as rows of float64, checked."""
     first, second = rows("x", x, least=least), rows("y", y, least=least)
-    check_shape("y", second.shape, ("n", first.shape[1]))
+    same_dimension("x", first, "y", second)
     return first, second
+
+
+def same_dimension(name: str, sample: np.ndarray, other: str, value: np.ndarray) -> None:
+    """Refuse rows of another length than those of a first sample.
+
+    Raises
+    ------
+    ValueError
+        With both names and shapes; events are flattened.
+    """
+    if value.shape[1] != sample.shape[1]:
+        raise ValueError(
+            f"{other} must have shape (n, {sample.shape[1]}) as {name} of shape {sample.shape} "
+            f"has points of that dimension, got {value.shape}"
+        )
 
 
 def rows(name: str, value: ArrayLike, *, least: int = 1) -> np.ndarray:
     """Return a sample as float64 of shape (points, dimensions): events are flattened."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    array = np.asarray(value, dtype=np.float64)
+    array = as_floats(name, value)
     if array.ndim < 2 or len(array) < least:
         raise ValueError(
             f"{name} must have shape (n_points, ...) with at least {least} points, got "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_shape
+from tractable.core.checks import as_floats, check_count, check_finite, check_shape
 from tractable.walkback.operators import TransitionOperator
 from tractable.walkback.schedule import Schedule
 
@@ -44,10 +44,11 @@ def all_states(n_bits: int) -> np.ndarray:
            [1., 0.],
            [1., 1.]])
     """
-    if not 1 <= n_bits <= MAX_BITS:
+    check_count("n_bits", n_bits)
+    if n_bits > MAX_BITS:
         raise ValueError(
-            f"exact answers need 1 to {MAX_BITS} bits, got {n_bits}: 2^n states are enumerated. "
-            "Use method='density'"
+            f"n_bits must be 1 to {MAX_BITS} for exact answers, got {n_bits}: 2^n states are "
+            "enumerated. Use method='density'"
         )
     codes = np.arange(2**n_bits)[:, None] >> np.arange(n_bits)[::-1]
     return (codes & 1).astype(np.float64)
@@ -109,7 +110,7 @@ def matrix_stationary(P: ArrayLike) -> np.ndarray:
     >>> matrix_stationary([[0.9, 0.1], [0.3, 0.7]])
     array([0.75, 0.25])
     """
-    p = np.asarray(P, dtype=np.float64)
+    p = np.atleast_2d(as_floats("P", P))
     check_shape("P", p.shape, (len(p), len(p)))
     check_finite("P", p)
     if np.abs(p.sum(1) - 1).max() > 1e-8 or p.min() < 0:
@@ -147,8 +148,13 @@ def matrix_entropy_production(P: ArrayLike, law: ArrayLike | None = None) -> flo
     >>> round(matrix_entropy_production(ring), 9), round(0.4 * np.log(3), 9)
     (0.439444915, np.float64(0.439444915))
     """
-    p = np.asarray(P, dtype=np.float64)
-    pi = matrix_stationary(p) if law is None else np.asarray(law, dtype=np.float64)
+    p = np.atleast_2d(as_floats("P", P))
+    check_shape("P", p.shape, (len(p), len(p)))
+    check_finite("P", p)
+    pi = matrix_stationary(p) if law is None else as_floats("law", law)
+    if pi.shape != (len(p),):
+        raise ValueError(f"law must have a number for each row of P, got {pi.shape} for {p.shape}")
+    check_finite("law", pi)
     if bool(((p > 0) & (p.T == 0)).any()):
         return float("inf")
     log = np.log(np.where(p > 0, p, 1.0))
@@ -230,9 +236,12 @@ def matrix_decomposition(
     ValueError
         ``data`` or ``prior`` is no law.
     """
-    p = np.asarray(matrices, dtype=np.float64)
+    p = as_floats("matrices", matrices)
+    if p.ndim != 3 or not p.size or p.shape[1] != p.shape[2]:
+        raise ValueError(f"matrices must have shape (L, states, states), got {p.shape}")
+    check_finite("matrices", p)
     n = p.shape[-1]
-    q, end = np.asarray(data, np.float64), np.asarray(prior, np.float64)
+    q, end = as_floats("data", data), as_floats("prior", prior)
     for name, law in (("data", q), ("prior", end)):
         check_shape(name, law.shape, (n,))
         check_finite(name, law)

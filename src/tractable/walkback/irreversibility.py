@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import TractableWarning, check_choice, check_range, check_shape
+from tractable.core.checks import (
+    TractableWarning,
+    check_choice,
+    check_count,
+    check_range,
+    check_shape,
+)
 from tractable.walkback.enumeration import (
     MAX_BITS,
     matrix_entropy_production,
@@ -188,7 +194,7 @@ def entropy_production(
             )
     for name, value, low in (("burn_in", burn_in, 0), ("num_steps", num_steps, 1),
                              ("num_chains", num_chains, 2), ("bins", bins, 2)):  # fmt: skip
-        check_range(name, value, low)
+        check_count(name, value, low)
     check_range("pseudo_count", pseudo_count, 0)
     s = _start(operator, start, num_chains, generator)
     keep = method in ("counts", "tur")
@@ -469,11 +475,11 @@ def detailed_balance_test(
     """
     from scipy.stats import norm
 
-    check_range("n_components", n_components, 1)
+    check_count("n_components", n_components)
     check_range("temperature", temperature, 0, open_low=True)
     for name, value, low in (("num_chains", num_chains, 2), ("num_steps", num_steps, 1),
                              ("burn_in", burn_in, 0)):  # fmt: skip
-        check_range(name, value, low)
+        check_count(name, value, low)
     s = _start(operator, start, num_chains, generator)
     records = _walk(operator, s, temperature, burn_in, num_steps, step, generator, True)
     before, after = (torch.stack(part)[..., :n_components].numpy()

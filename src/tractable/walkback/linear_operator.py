@@ -10,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from tractable.core.checks import check_range, check_shape
+from tractable.core.checks import as_floats, check_finite, check_range
 from tractable.walkback.linear_theory import (
+    as_shift,
     linear_bound,
     linear_entropy_production,
     linear_log_prob,
@@ -65,12 +66,11 @@ class LinearGaussianOperator(TransitionOperator):
         temperature_power: float = 1.0,
     ) -> None:
         super().__init__()
-        a = np.atleast_2d(np.asarray(A, dtype=np.float64))
+        a = np.atleast_2d(as_floats("A", A))
         n = len(a)
-        noise = np.eye(n) if D is None else np.asarray(D, dtype=np.float64)
+        noise = np.eye(n) if D is None else as_floats("D", D)
         a, noise = matrices(a, np.diag(noise) if noise.ndim == 1 else noise)
-        shift = np.zeros(n) if b is None else np.asarray(b, dtype=np.float64)
-        check_shape("b", shift.shape, (n,))
+        shift = as_shift(b, n)
         check_range("temperature_power", temperature_power, 0, open_low=True)
         self.event_shape, self.temperature_power = (n,), temperature_power
         factor = np.linalg.cholesky(noise)
@@ -185,5 +185,8 @@ class LinearGaussianOperator(TransitionOperator):
 
 def rotation_operator(r: float, theta: float, noise: float = 1.0) -> LinearGaussianOperator:
     """Return the operator that turns the plane by theta and shrinks it by r, with noise."""
+    for name, value in (("r", r), ("theta", theta)):
+        check_finite(name, value)
+    check_range("noise", noise, 0, open_low=True)
     c, s = r * math.cos(theta), r * math.sin(theta)
     return LinearGaussianOperator([[c, -s], [s, c]], D=[noise, noise])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import as_floats, check_finite, check_range, check_shape
 
 __all__ = [
     "GaussianDecomposition",
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 
-def matrices(A: ArrayLike, D: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return A and D as float64 matrices of one size.
+def matrices(A: ArrayLike, D: ArrayLike, name: str = "A") -> tuple[np.ndarray, np.ndarray]:
+    """Return a map (of that name) and D as float64 matrices of one size.
 
     Raises
     ------
     ValueError
         Not square, not of one size, not finite, or D is not a covariance.
     """
-    a, d = (np.atleast_2d(np.asarray(value, dtype=np.float64)) for value in (A, D))
+    a, d = np.atleast_2d(as_floats(name, A)), np.atleast_2d(as_floats("D", D))
     n = len(a)
-    for name, value in (("A", a), ("D", d)):
-        check_shape(name, value.shape, (n, n))
-        check_finite(name, value)
+    for which, value in ((name, a), ("D", d)):
+        check_shape(which, value.shape, (n, n))
+        check_finite(which, value)
     if not np.allclose(d, d.T, atol=1e-10 * np.abs(d).max()) or np.linalg.eigvalsh(d).min() <= 0:
         raise ValueError("D must be symmetric with positive eigenvalues: it is a noise covariance")
     return a, d
@@ -54,7 +54,7 @@ def as_temperatures(value: ArrayLike) -> np.ndarray:
     ValueError
         None, or not all finite and above 0.
     """
-    t = np.asarray(value, dtype=np.float64)
+    t = as_floats("temperatures", value)
     if t.ndim != 1 or not t.size:
         raise ValueError(f"temperatures must have shape (L,) with L >= 1, got {t.shape}")
     check_finite("temperatures", t)
@@ -62,20 +62,69 @@ def as_temperatures(value: ArrayLike) -> np.ndarray:
     return t
 
 
-def check_covariance(name: str, value: np.ndarray) -> None:
-    """Refuse what is no covariance of a density.
+def as_shift(b: ArrayLike | None, n: int) -> np.ndarray:
+    """Return a shift as a vector of n numbers; None is 0.
 
     Raises
     ------
     ValueError
-        Not finite, not symmetric, or an eigenvalue is not above 0.
+        Of another shape, or not finite.
+    """
+    shift = np.zeros(n) if b is None else as_floats("b", b)
+    check_shape("b", shift.shape, (n,))
+    check_finite("b", shift)
+    return shift
+
+
+def as_law(
+    whose: str, mean: ArrayLike, cov: ArrayLike, n: int, *, singular: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the moments ``<whose>_mean`` and ``<whose>_cov`` of a Gaussian in n dimensions.
+
+    Raises
+    ------
+    ValueError
+        Not (n,) and (n, n), not finite, or no covariance; one with eigenvalues 0 passes where
+        ``singular`` ones are allowed.
+    """
+    at, spread = as_floats(f"{whose}_mean", mean), as_floats(f"{whose}_cov", cov)
+    check_shape(f"{whose}_mean", at.shape, (n,))
+    check_finite(f"{whose}_mean", at)
+    check_shape(f"{whose}_cov", spread.shape, (n, n))
+    check_covariance(f"{whose}_cov", spread, singular=singular)
+    return at, spread
+
+
+def as_states(x: ArrayLike, n: int) -> np.ndarray:
+    """Return states as float64 of shape (B, n).
+
+    Raises
+    ------
+    ValueError
+        Of another shape, or not finite.
+    """
+    states = np.atleast_2d(as_floats("x", x))
+    check_shape("x", states.shape, ("B", n))
+    check_finite("x", states)
+    return states
+
+
+def check_covariance(name: str, value: np.ndarray, *, singular: bool = False) -> None:
+    """Refuse what is no covariance, or no covariance of a density.
+
+    Raises
+    ------
+    ValueError
+        Not finite, not symmetric, or an eigenvalue is not above 0 (below it for ``singular``).
     """
     check_finite(name, value)
-    if (
-        not np.allclose(value, value.T, atol=1e-8 * max(np.abs(value).max(), 1e-300))
-        or np.linalg.eigvalsh(value).min() <= 0
+    rounding = 1e-8 * max(np.abs(value).max(), 1e-300)
+    lowest = np.linalg.eigvalsh(value).min()
+    if not np.allclose(value, value.T, atol=rounding) or (
+        lowest < -rounding if singular else lowest <= 0
     ):
-        raise ValueError(f"{name} must be symmetric with positive eigenvalues: it is a covariance")
+        sign = "no negative" if singular else "positive"
+        raise ValueError(f"{name} must be symmetric with {sign} eigenvalues: it is a covariance")
 
 
 def refuse_unstable(A: np.ndarray) -> None:
@@ -132,8 +181,7 @@ def stationary_law(
     a, d = matrices(A, D)
     check_range("temperature", temperature, 0, open_low=True)
     refuse_unstable(a)
-    shift = np.zeros(len(a)) if b is None else np.asarray(b, dtype=np.float64)
-    check_shape("b", shift.shape, (len(a),))
+    shift = as_shift(b, len(a))
     cov = solve_discrete_lyapunov(a, temperature * d)
     return np.linalg.solve(np.eye(len(a)) - a, shift), (cov + cov.T) / 2
 
@@ -181,6 +229,7 @@ def rotation_entropy_production(r: float, theta: float) -> float:
     1.0783761445
     """
     check_range("r", r, 0, 1, open_high=True)
+    check_finite("theta", theta)
     return 4 * r**2 * math.sin(theta) ** 2 / (1 - r**2)
 
 
@@ -232,7 +281,7 @@ def ou_entropy_production(B: ArrayLike, D: ArrayLike) -> float:
     """
     from scipy.linalg import solve_continuous_lyapunov
 
-    drift, d = matrices(B, D)
+    drift, d = matrices(B, D, "B")
     slowest = float(np.linalg.eigvals(drift).real.min())
     if slowest <= 0:
         raise RuntimeError(f"B has an eigenvalue of real part {slowest:.6g}: it must be above 0")
@@ -264,8 +313,12 @@ def reversible_operator(C: ArrayLike, S: ArrayLike) -> tuple[np.ndarray, np.ndar
     >>> abs(linear_entropy_production(A, D)) < 1e-12
     True
     """
-    c = np.asarray(C, dtype=np.float64)
-    s = np.asarray(S, dtype=np.float64)
+    c, s = np.atleast_2d(as_floats("C", C)), np.atleast_2d(as_floats("S", S))
+    check_shape("C", c.shape, (len(c), len(c)))
+    check_covariance("C", c)
+    if s.shape != c.shape:
+        raise ValueError(f"S must have the shape of C, got {s.shape} and {c.shape}")
+    check_finite("S", s)
     if not np.allclose(s, s.T) or np.abs(np.linalg.eigvalsh(s)).max() >= 1:
         raise ValueError("S must be symmetric with eigenvalues within (-1, 1)")
     values, vectors = np.linalg.eigh(c)
@@ -287,9 +340,7 @@ def gaussian_log_density(x: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np
     return -0.5 * ((white**2).sum(0) + log_det + len(cov) * math.log(2 * math.pi))
 
 
-def gaussian_kl(
-    mean_p: np.ndarray, cov_p: np.ndarray, mean_q: np.ndarray, cov_q: np.ndarray
-) -> float:
+def gaussian_kl(mean_p: ArrayLike, cov_p: ArrayLike, mean_q: ArrayLike, cov_q: ArrayLike) -> float:
     """Return KL(N(mean_p, cov_p) || N(mean_q, cov_q)), nats.
 
     Examples
@@ -298,8 +349,20 @@ def gaussian_kl(
     >>> round(gaussian_kl(zero, 0.5 * one, zero, one), 6)
     0.096574
     """
-    check_covariance("cov_p", cov_p)
-    check_covariance("cov_q", cov_q)
+    laws: dict[str, np.ndarray] = {
+        name: as_floats(name, value)
+        for name, value in (
+            ("mean_p", mean_p), ("cov_p", cov_p), ("mean_q", mean_q), ("cov_q", cov_q)
+        )
+    }  # fmt: skip
+    shapes = {name: value.shape for name, value in laws.items()}
+    n = max(shapes["mean_p"] or (0,))
+    if n < 1 or list(shapes.values()) != 2 * [(n,), (n, n)]:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"means must have shape (n,) and covariances (n, n), got {told}")
+    for name, value in laws.items():
+        (check_finite if name.startswith("mean") else check_covariance)(name, value)
+    mean_p, cov_p, mean_q, cov_q = laws.values()
     gap = mean_q - mean_p
     ratio = np.linalg.solve(cov_q, cov_p)
     quadratic = float(gap @ np.linalg.solve(cov_q, gap))
@@ -342,7 +405,7 @@ def linear_log_prob(
     array([-3.181063])
     """
     mean, cov = generated_law(A, D, temperatures, prior_mean, prior_cov, b)
-    return gaussian_log_density(np.asarray(x, dtype=np.float64), mean, cov)
+    return gaussian_log_density(as_states(x, len(mean)), mean, cov)
 
 
 def generated_law(
@@ -351,8 +414,8 @@ def generated_law(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return mean and covariance of generated states."""
     a, d = matrices(A, D)
-    shift = np.zeros(len(a)) if b is None else np.asarray(b, dtype=np.float64)
-    mean, cov = np.asarray(prior_mean, np.float64), np.asarray(prior_cov, np.float64)
+    shift = as_shift(b, len(a))
+    mean, cov = as_law("prior", prior_mean, prior_cov, len(a), singular=True)
     for t in as_temperatures(temperatures)[::-1]:
         mean, cov = a @ mean + shift, a @ cov @ a.T + t * d
     return mean, (cov + cov.T) / 2
@@ -396,11 +459,10 @@ def linear_bound(
     """
     a, d = matrices(A, D)
     n = len(a)
-    shift = np.zeros(n) if b is None else np.asarray(b, dtype=np.float64)
+    shift = as_shift(b, n)
+    star, cov = as_law("prior", prior_mean, prior_cov, n)
     precision = np.linalg.inv(d)
-    mean = np.atleast_2d(np.asarray(x, dtype=np.float64))
-    check_shape("x", mean.shape, ("B", n))
-    check_finite("x", mean)
+    mean = as_states(x, n)
     spread, terms = np.zeros((n, n)), []
     for t in as_temperatures(temperatures):
         after, grown = mean @ a.T + shift, a @ spread @ a.T + t * d
@@ -410,7 +472,6 @@ def linear_bound(
         square = np.einsum("bi,ij,bj->b", residual, precision, residual)
         terms.append(0.5 * ((np.trace(precision @ noise) + square) / t - n))
         mean, spread = after, grown
-    star, cov = np.asarray(prior_mean, np.float64), np.asarray(prior_cov, np.float64)
     end = gaussian_log_density(mean, star, cov) - 0.5 * np.trace(np.linalg.solve(cov, spread))
     each = np.array(terms)
     return end - each.sum(0), each
@@ -480,18 +541,19 @@ def linear_decomposition(
     """
     a, d = matrices(A, D)
     n = len(a)
-    shift = np.zeros(n) if b is None else np.asarray(b, dtype=np.float64)
-    mean, cov = np.asarray(data_mean, np.float64), np.asarray(data_cov, np.float64)
+    shift = as_shift(b, n)
+    mean, cov = as_law("data", data_mean, data_cov, n)
+    star, wide = as_law("prior", prior_mean, prior_cov, n)
     start, spread = mean, cov
     swap = np.r_[n : 2 * n, 0:n]
     lost = []
-    for t in np.asarray(temperatures, dtype=np.float64):
+    temperatures = as_temperatures(temperatures)
+    for t in temperatures:
         after, grown = a @ mean + shift, a @ cov @ a.T + t * d
         forth = joint_law(a, shift, t * d, mean, cov)
         back_mean, back_cov = joint_law(a, shift, t * d, after, grown)
         lost.append(gaussian_kl(*forth, back_mean[swap], back_cov[np.ix_(swap, swap)]))
         mean, cov = after, grown
-    star, wide = np.asarray(prior_mean, np.float64), np.asarray(prior_cov, np.float64)
     generated = generated_law(a, d, temperatures, star, wide, shift)
     at_mean = float(linear_bound(start[None], a, d, temperatures, star, wide, shift)[0][0])
     return GaussianDecomposition(
@@ -513,12 +575,12 @@ def joint_law(
 
 
 def _curvature(
-    a: np.ndarray, d: np.ndarray, temperatures: ArrayLike, wide: np.ndarray, spread: np.ndarray
+    a: np.ndarray, d: np.ndarray, temperatures: np.ndarray, wide: np.ndarray, spread: np.ndarray
 ) -> float:
     """Return tr(Hessian of the bound times the data's covariance): the bound is quadratic in x."""
     precision, reach = np.linalg.inv(d), np.eye(len(a))
     hessian = np.zeros_like(a)
-    for t in np.asarray(temperatures, dtype=np.float64):
+    for t in temperatures:
         residual = reach - a @ a @ reach
         hessian -= residual.T @ precision @ residual / t
         reach = a @ reach

@@ -15,6 +15,7 @@ from tractable.walkback.operators import (
     BernoulliOperator,
     GaussianOperator,
     TransitionOperator,
+    _event,
     check_count,
 )
 
@@ -147,7 +148,9 @@ def mlp_operator(
     """
     check_count("dim", dim)
     check_choice("kind", kind, ("gaussian", "bernoulli"))
-    if not hidden or min(hidden) < 1:
+    for units in hidden:
+        check_count("hidden", units)
+    if not hidden:
         raise ValueError(f"hidden must hold positive numbers of units, got {tuple(hidden)}")
     if kind == "bernoulli":
         net = ConditionedMLP(dim, hidden, dim, features=0, norm=norm, n_steps=0)
@@ -190,7 +193,7 @@ def conv_operator(
     torch.Size([2, 1, 8, 8])
     """
     check_choice("preset", preset, CONV_PRESETS)
-    shape = tuple(event_shape)
+    shape = _event(event_shape)
     if len(shape) != 3:
         raise ValueError(f"event_shape must be (channels, height, width), got {shape}")
     told = settings.setdefault("time_conditioning", "log_temperature")

@@ -112,7 +112,10 @@ def expand(temperature: float | Tensor, s: Tensor) -> Tensor:
     ValueError
         It is not positive.
     """
-    t = torch.as_tensor(temperature, dtype=s.dtype, device=s.device)
+    try:
+        t = torch.as_tensor(temperature, dtype=s.dtype, device=s.device)
+    except (TypeError, ValueError):
+        raise TypeError(f"temperature must be a number or a tensor, got {temperature!r}") from None
     if not bool(((t > 0) & t.isfinite()).all()):
         raise ValueError(
             f"temperature must be above 0 and finite, got {float(t.min()):g} to {float(t.max()):g}"
@@ -427,6 +430,10 @@ class BernoulliOperator(TransitionOperator):
     ) -> Tensor:
         """Return the log probability of the move s to s_next, nats."""
         odds = self.logits(s, temperature)
+        if s_next.shape != odds.shape:
+            raise ValueError(
+                f"s_next and s must have one shape, got {tuple(s_next.shape)} and {tuple(s.shape)}"
+            )
         # log sigmoid without the difference of large numbers
         terms = -functional.binary_cross_entropy_with_logits(odds, s_next, reduction="none")
         return terms.flatten(1).sum(1) if reduce else terms

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import as_floats, check_count, check_finite, check_range, check_shape
 from tractable.core.seeds import derive
 
 __all__ = ["PixelSpace", "bits_per_dim", "dequantize"]
@@ -37,7 +37,7 @@ def dequantize(images: ArrayLike, levels: int = 256, *, seed: int = 0) -> np.nda
     [[0.0, 16.0]]
     """
     k = np.asarray(images)
-    check_range("levels", levels, 2)
+    check_count("levels", levels, 2)
     if k.dtype.kind not in "ui":
         raise TypeError(
             f"images must be integers, got {k.dtype}; intensities in [0, 1] are dequantized already"
@@ -102,7 +102,7 @@ class PixelSpace:
         levels : int
             Intensities before dequantization; for bits per dimension.
         """
-        y = np.asarray(y, dtype=float)
+        y = as_floats("y", y)
         if y.ndim < 2 or len(y) < 2:
             raise ValueError(f"y must have shape (n_images, ...), n_images >= 2, got {y.shape}")
         check_finite("y", y)
@@ -127,19 +127,21 @@ class PixelSpace:
 
     def forward(self, y: ArrayLike) -> np.ndarray:
         r"""Return s, shape (N, n), of images y, shape (N, \*shape)."""
-        y = np.asarray(y, dtype=float)
+        y = as_floats("y", y)
         check_shape("y", y.shape, ("n_images", *self.shape))
-        s = (y.reshape(len(y), -1) - self.mean) / self.scale
+        check_finite("y", y)
+        s = (y.reshape(len(y), self.dim) - self.mean) / self.scale
         return s if self.basis is None else s @ self.basis
 
     def inverse(self, s: ArrayLike) -> np.ndarray:
         r"""Return images y, shape (N, \*shape), of s, shape (N, n); not clipped to [0, 1]."""
         if hasattr(s, "detach"):
             s = s.detach().cpu().numpy()
-        s = np.asarray(s, dtype=float)
+        s = as_floats("s", s)
         check_shape("s", s.shape, ("n_images", self.dim))
+        check_finite("s", s)
         y = s if self.basis is None else s @ self.basis.T
-        return (y * self.scale + self.mean).reshape(-1, *self.shape)
+        return (y * self.scale + self.mean).reshape(len(s), *self.shape)
 
     def bits_per_dim(self, log_prob: ArrayLike) -> np.ndarray:
         """Return bits per dimension of log densities of s, in nats; see `bits_per_dim`."""
@@ -171,8 +173,11 @@ def bits_per_dim(
     >>> bits_per_dim(0.0, 64).item()  # the uniform law on [0, 1]^64
     8.0
     """
-    check_range("dim", dim, 1)
+    check_count("dim", dim)
     check_range("scale", scale, 0, open_low=True)
-    check_range("levels", levels, 2)
-    nats = -np.asarray(log_prob, dtype=float) + dim * np.log(scale)
+    check_count("levels", levels, 2)
+    density = as_floats("log_prob", log_prob)
+    if np.isnan(density).any():  # minus infinity is a density of 0
+        raise ValueError(f"log_prob must not be NaN, got {np.isnan(density).sum()} NaN")
+    nats = -density + dim * np.log(scale)
     return nats / (dim * np.log(2)) + np.log2(levels)

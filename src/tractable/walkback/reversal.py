@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import check_choice, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    as_floats,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+)
 from tractable.walkback.linear_theory import (
     as_temperatures,
     check_covariance,
@@ -52,7 +59,7 @@ def time_reversal(A: ArrayLike, D: ArrayLike, C: ArrayLike) -> tuple[np.ndarray,
     (array([[0.666667]]), array([[0.666667]]))
     """
     a, d = matrices(A, D)
-    c = np.atleast_2d(np.asarray(C, dtype=np.float64))
+    c = np.atleast_2d(as_floats("C", C))
     check_shape("C", c.shape, a.shape)
     check_covariance("C", c)
     back = np.linalg.solve(a @ c @ a.T + d, a @ c).T
@@ -108,9 +115,9 @@ def damped_reversal(
     array([1.078, 0.629, 0.381])
     """
     a, d = matrices(A, D)
-    c = np.asarray(C, dtype=np.float64)
+    c = np.atleast_2d(as_floats("C", C))
     check_range("damping", damping, 0, 1, open_low=True)
-    check_range("steps", steps, 1)
+    check_count("steps", steps)
     maps, noises = [a], [d]
     for _ in range(steps):
         back, noise = time_reversal(a, d, c)
@@ -166,11 +173,11 @@ def tied_ladder(
     0.2467
     """
     t = as_temperatures(temperatures)
-    check_finite("a", float(a))
+    check_finite("a", a)
     for name, value in (("d", d), ("v", v)):
         check_range(name, value, 0, open_low=True)
     check_range("damping", damping, 0, 1, open_low=True)
-    check_range("steps", steps, 1)
+    check_count("steps", steps)
     for _ in range(steps):
         variance = np.empty(len(t) + 1)
         variance[0] = v
@@ -253,8 +260,8 @@ def conditioned_ladder(
     for name, value in (("sigma", sigma), ("v", v)):
         check_range(name, value, 0, open_low=True)
     check_range("damping", damping, 0, 1, open_low=True)
-    check_range("steps", steps, 1)
-    start = np.asarray(a, dtype=np.float64)
+    check_count("steps", steps)
+    start = as_floats("a", a)
     if start.shape not in ((), t.shape):
         raise ValueError(f"a must be a number or have shape {t.shape}, got {start.shape}")
     check_finite("a", start)

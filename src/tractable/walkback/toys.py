@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from tractable.core.checks import check_choice, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    as_floats,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+)
 from tractable.walkback.distances import squared_distances
 
 __all__ = ["TOYS", "Toy", "gaussian_mmd2", "grid_mixture", "ring", "swiss_roll", "toy"]
@@ -45,13 +52,14 @@ class Toy:
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Return n draws, float64, shape (n, 2)."""
-        check_range("n", n, 1)
+        check_count("n", n)
+        check_count("seed", seed, 0)
         random = np.random.default_rng(seed)
         return self.point(random.random(n)) + self.noise * random.normal(size=(n, 2))
 
     def log_density(self, x: ArrayLike) -> np.ndarray:
         r"""Return :math:`\log \frac1k \sum_i N(x; c_i, s^2)` in nats, shape (m,)."""
-        x = np.asarray(x, dtype=float)
+        x = as_floats("x", x)
         check_shape("x", x.shape, ("m", 2))
         check_finite("x", x)
         constant = np.log(2 * np.pi * self.noise**2) + np.log(len(self.centers))
@@ -146,7 +154,7 @@ def grid_mixture(spacing: float = 1.2, noise: float = 0.08, side: int = 3) -> To
     """
     check_range("spacing", spacing, 0, open_low=True)
     check_range("noise", noise, 0, open_low=True)
-    check_range("side", side, 1)
+    check_count("side", side)
     at = spacing * (np.arange(side) - (side - 1) / 2)
     centers = np.stack(np.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
 
