@@ -61,7 +61,8 @@ def main() -> int:
     written = PAGE.read_text(encoding="utf-8") if options.names and PAGE.exists() else ""
     kept = {name: part for name, part in parts(written).items() if name in index()}
     papers = {name: find(name).paper for name in sorted({*names, *kept})}
-    PAGE.write_text(page(papers, outcomes, kept), encoding="utf-8")
+    waiting = sorted(set(index()) - set(papers))
+    PAGE.write_text(page(papers, outcomes, kept, waiting), encoding="utf-8")
     print(PAGE)
     return 0 if all(o.checks and all(c.holds for c in o.checks) for o in outcomes) else 1
 
@@ -101,11 +102,15 @@ def parts(text: str) -> dict[str, str]:
 
 
 def page(
-    papers: dict[str, Paper | None], outcomes: Sequence[Outcome], kept: dict[str, str] | None = None
+    papers: dict[str, Paper | None],
+    outcomes: Sequence[Outcome],
+    kept: dict[str, str] | None = None,
+    waiting: Sequence[str] = (),
 ) -> str:
     """Return the page: paper by paper, study by study, claim by claim.
 
-    ``kept`` holds the parts of an earlier page, for the studies that have no outcome here.
+    ``kept`` holds the parts of an earlier page, for the studies that have no outcome here;
+    ``waiting`` names the studies that the page has no run of.
     """
     ran = {o.study for o in outcomes}
     written = {
@@ -128,6 +133,9 @@ def page(
         f"{os.cpu_count()} cores, torch {version('torch')}, tractable {version('tractable')}. "
         f"**{held} of {total} checks hold** in {runs} runs of {len(papers)} studies.",
     ]
+    if waiting:
+        listed = ", ".join(f"`{name}`" for name in waiting)
+        lines += ["", f"Not run for this table yet (their pages hold earlier runs): {listed}."]
     for paper in dict.fromkeys(papers.values()):
         lines += ["", f"## {paper or 'Without a paper'}"]
         for name in [name for name, of in papers.items() if of == paper]:

@@ -56,6 +56,8 @@ def test_a_page_goes_on_with_what_it_holds() -> None:
     text = claims.page({"other": PAPER, "toy": None}, better, kept)
     assert "**5 of 6 checks hold** in 3 runs of 2 studies" in text
     assert claims.parts(text)["toy"] == kept["toy"]
+    assert "`late`" not in text
+    assert "hold earlier runs): `late`." in claims.page({"toy": None}, [], kept, ["late"])
 
 
 def test_a_study_is_run_once_and_read_again(tmp_path: Path, monkeypatch) -> None:
