@@ -48,8 +48,8 @@ class RetinaSeparability(Study):
         "channels": {"n_bn": (4, 16), "depths": (2,)},
         "paper": {
             "data": "cifar10",
-            "depths": (0, 1, 2, 3, 4),
-            "n_bn": (1, 4, 32),
+            "depths": (0, 1, 2, 4),
+            "n_bn": (1, 32),
             "n_seeds": 8,
             "n_fit": 1000,
             "size": 32,

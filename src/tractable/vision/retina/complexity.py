@@ -70,8 +70,10 @@ class ComplexityResult:
     @classmethod
     def from_dataset(cls, dataset: Any) -> ComplexityResult:
         """Read what `to_dataset` wrote."""
-        parts = {name: dataset[name].values for name in ("complexity", "cosine", "n_used")}
-        return cls(**parts, layer=str(dataset.attrs["layer"]))
+        complexity, cosine, n_used = (
+            dataset[name].values for name in ("complexity", "cosine", "n_used")
+        )
+        return cls(complexity, cosine, n_used, str(dataset.attrs["layer"]))
 
 
 def complexity(

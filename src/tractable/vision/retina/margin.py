@@ -33,7 +33,8 @@ class MarginFit:
     n_steps : int
         Systems of equations that were solved.
     converged : bool
-        Whether the gradient vanishes, to 1e-8 of the weight of an example on the cut, 2 C.
+        Whether the gradient vanishes, to 1e-8 of the weight of an example on the cut, 2 C,
+        or what rounding of the scores allows.
     """
 
     weights: np.ndarray
@@ -122,7 +123,9 @@ def fit_margin(gram: np.ndarray, y: np.ndarray, C: float = 1.0) -> MarginFit:
             size /= 2
         weights, scores, value = new, new_scores, new_value
         # an example on the margin may fall to either side by rounding: its slack is nearly 0
-        if np.abs(weights - 2 * C * y * np.maximum(0, 1 - y * scores)).max() <= TOLERANCE * 2 * C:
+        residual = np.abs(weights - 2 * C * y * np.maximum(0, 1 - y * scores)).max()
+        rounding = 16 * np.finfo(float).eps * np.abs(gram).max() * np.abs(weights).sum()
+        if residual <= 2 * C * (TOLERANCE + rounding):
             return MarginFit(weights, value, step, True)
         inside = y * scores < 1
     return MarginFit(weights, value, STEPS, False)

@@ -205,7 +205,7 @@ def separability(
     def own(one: int) -> np.ndarray:
         return _gram(code, *parts[one], *parts[one], mean, scale)
 
-    scores: list[tuple[Any, ...]] = []
+    outcomes: list[tuple[Any, ...]] = []
     for a, b in track(wanted, "separability", show=progress):
         gram = np.block(
             [
@@ -222,9 +222,11 @@ def separability(
         each = [
             np.mean([right[part & (sign == s)].mean() for s in (-1, 1)]) for part in (~fit, fit)
         ]
-        scores.append((2 * each[0] - 1, 2 * each[1] - 1, fit.sum(), (~fit).sum(), found.converged))
+        outcomes.append(
+            (2 * each[0] - 1, 2 * each[1] - 1, fit.sum(), (~fit).sum(), found.converged)
+        )
     score, fit_score, n_fits, n_tests, converged = (
-        np.array(column) for column in zip(*scores, strict=True)
+        np.array(column) for column in zip(*outcomes, strict=True)
     )
     silent = int((code[used] == code[used[:1]]).all(0).sum())
     return SeparabilityResult(
