@@ -122,7 +122,9 @@ def test_a_curve_holds_what_was_asked_of_it() -> None:
         (lambda: free_entropy([0.1, 0.1], (1, 1, 1), "gaussian", 0.1), "M must have shape"),
         (lambda: thresholds((1, 1), Gaussian([0, 0])), "that of rank 1"),
         (lambda: two_zero_mean_threshold((1, 1, 1), "gaussian"), "exactly two zero-mean"),
-        (lambda: spectral_threshold((1, 1.5, 2)), "shape must be a whole"),
+        (lambda: spectral_threshold((1, 3, 2)), "shape must be >= 2"),
+        (lambda: spectral_threshold((3, 1.5, 2)), "shape must be a whole"),
+        (lambda: spectral_threshold((3,)), "at least 2 sizes"),
         (lambda: phase_diagram(("mean", [0.1]), ("mean", [0.1])), "different axes"),
         (lambda: phase_diagram(("mean", [0.1]), ("noise", [0.0])), "noise must be > 0"),
         (

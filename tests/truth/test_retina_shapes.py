@@ -333,6 +333,15 @@ def test_kinds_of_cells():
     ]
 
 
+def test_a_noisy_blob_has_no_surround():
+    """Which of the two Gaussians carries a single one is up to the search; the volumes say."""
+    noise = np.random.default_rng(0)
+    for width in (1.2, 2.0, 3.0):
+        field = dog(width, 3, 0.0)
+        fit = fit_dog(field + 0.01 * field.max() * noise.standard_normal(field.shape))
+        assert fit.volume_ratio < 0.2
+
+
 @pytest.mark.slow
 def test_the_bank_is_quick_and_small():
     """64 fields in 3 s of one core after the bank exists, below 400 MB."""

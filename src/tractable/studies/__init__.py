@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +88,29 @@ def _entry_points() -> list[tuple[str, str]]:
 
 def _read(name: str, module: str, path: Path) -> Entry:
     """Read title and paper from the first class of the file that derives from Study."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
+    for node in _head(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and any("Study" in ast.unparse(b) for b in node.bases):
             title = (ast.get_docstring(node) or name).splitlines()[0]
             return Entry(name, module, title, _paper(node))
     return Entry(name, module, name, None)
+
+
+def _head(text: str) -> ast.Module:
+    """Parse a study's class from its first line to the end of its paper, or else all of the file.
+
+    The files are long, and every command reads them all.
+    """
+    start = re.search(r"^class \w+\(.*\bStudy\b.*\):", text, re.MULTILINE)
+    if start is not None:
+        begin = start.start()
+        paper = re.compile(r"^    paper\b.*$", re.MULTILINE).search(text, begin)
+        if paper is not None:
+            after = re.compile(r"^    [A-Za-z_@]", re.MULTILINE).search(text, paper.end())
+            try:
+                return ast.parse(text[begin : after.start() if after else None])
+            except SyntaxError:
+                pass  # an odd layout: the whole file tells
+    return ast.parse(text)
 
 
 def _paper(node: ast.ClassDef) -> Paper | None:

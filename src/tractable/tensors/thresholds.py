@@ -253,8 +253,8 @@ def spectral_threshold(
     for size in shape:
         check_count("shape", size, 2)
     sizes = [int(size) for size in shape]
-    if len(sizes) < 2 or min(sizes) < 2:
-        raise ValueError(f"shape must be at least 2 whole sizes >= 2, got {tuple(shape)}")
+    if len(sizes) < 2:
+        raise ValueError(f"shape must have at least 2 sizes, got {tuple(shape)}")
     second = [float(prior.moments(1)[1]) for prior in as_priors(priors, len(sizes))]
     n_geo = np.exp(np.mean(np.log(sizes)))
     return float(n_geo ** (1 - len(sizes) / 2) * np.prod(second))

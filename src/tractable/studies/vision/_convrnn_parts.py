@@ -243,14 +243,19 @@ def training_cost(
         return nn.functional.cross_entropy(getattr(out, "logits", out), part[1])
 
     once = crossed if loss is None else loss
-    once(net, few).backward()
-    started = time.process_time()
-    once(net, few).backward()
-    seconds = time.process_time() - started
+    seconds = _seconds(lambda: once(net, few).backward())
+    if seconds < 2.0:  # of a short update the first one is not typical
+        seconds = _seconds(lambda: once(net, few).backward())
     macs = operations(net, few[0][:1], **call)
     # What does not grow with the batch is about that of eight movies.
     seconds *= 0.5 + 0.5 * n / len(few[0])
     return 6.0 * macs * n * steps, 4.0 * macs * n / 50, seconds * steps
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 def in_cell(name: str) -> bool:

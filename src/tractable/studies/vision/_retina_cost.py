@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tractable.vision.retina import RetinaVVS
 
 BATCH = 64
+TIMED = 3e9  # multiplications of the timed update, at least of four images
 LONG = 1e13  # operations from which a run says its cost before it begins
 Nets = Sequence[tuple[dict[str, Any], int]]
 
@@ -83,7 +84,8 @@ def training_cost(
 
     built = networks(nets, size, n_classes)
     largest = max(built, key=lambda item: multiplications(item[0]))[0]
-    batch = (torch.rand(BATCH, 1, size, size), torch.zeros(BATCH, dtype=torch.int64))
+    n = int(min(BATCH, max(4, TIMED / multiplications(largest))))
+    batch = (torch.rand(n, 1, size, size), torch.zeros(n, dtype=torch.int64))
     seconds = time_one_step(
         largest,
         lambda model, pair: loss(PRESETS["cpu"], model, pair),
@@ -93,7 +95,7 @@ def training_cost(
     )
     per_multiplication = seconds / multiplications(largest)
     total = operations(built, steps)
-    per_operation = per_multiplication / (6.0 * BATCH)
+    per_operation = per_multiplication / (6.0 * n)
     memory = 16.0 * max(parameter_count(net)["total"] for net, _ in built)
     memory += 3 * 4.0 * BATCH * size**2 * 200
     return Cost(total, memory, per_operation * total)

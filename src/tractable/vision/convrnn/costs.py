@@ -92,10 +92,8 @@ def cost(
     with torch.no_grad(), _Operations(twin) as one:
         twin.step(torch.zeros(1, *net.in_shape, device="meta"))
     saved = _Saved()
-    with saved:
+    with saved, _Operations(twin) as counted:
         out = twin(x, **call, keep_state=True)
-    with torch.no_grad(), _Operations(twin) as counted:
-        twin(x, **call)
     assert out.state is not None
     kept = [*out.state.outputs.values(), *(s for parts in out.state.states.values() for s in parts)]
     between = sum(4 * z.numel() for z in kept)

@@ -65,8 +65,15 @@ class DoGFit:
 
     @property
     def volume_ratio(self) -> float:
-        """Surround over center volume; 1 is balanced."""
-        return self.weight_surround / self.weight_center if self.weight_center else np.nan
+        """Surround over center volume; 1 is balanced, 0 has no surround.
+
+        The center is the Gaussian that decides the sign in the middle: of a field without a
+        surround either of the two may carry the volume, and nothing is left to the other.
+        """
+        narrow, wide = self.weight_center, self.weight_surround
+        if abs(wide) / self.sigma_surround**2 > abs(narrow) / self.sigma_center**2:
+            narrow, wide = wide, narrow
+        return wide / narrow if narrow else np.nan
 
     def field(self, shape: tuple[int, int]) -> np.ndarray:
         """Return the fitted function on a grid (H, W)."""

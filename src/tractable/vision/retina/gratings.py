@@ -78,7 +78,7 @@ class GratingTuning:
         return sf, theta
 
     def ratio(self) -> np.ndarray:
-        """Return F1 / |F0| at the preferred grating, shape (n,): simple cells are above 1."""
+        """Return ``F1 / |F0|`` at the preferred grating, shape (n,): simple cells are above 1."""
         i, at = np.arange(len(self)), self._best()
         with np.errstate(divide="ignore", invalid="ignore"):
             found = self.f1[i, at[0], at[1]] / np.abs(self.f0[i, at[0], at[1]])

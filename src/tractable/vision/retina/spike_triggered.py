@@ -63,6 +63,7 @@ def sta(
 
     Examples
     --------
+    >>> from tractable.vision.retina import receptive_fields
     >>> conv = torch.nn.Conv2d(1, 1, 3, padding=1)
     >>> exact = receptive_fields(conv, shape=(1, 9, 9), base="gray").rf[0]
     >>> noisy = sta(conv, shape=(1, 9, 9), n=20_000).rf[0]
