@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 
 torch.set_num_threads(1)
 
+LOOP_SECONDS = 0.06  # of the loop in `slowness`, on a desktop core of 2024
+
 
 @pytest.fixture(autouse=True)
 def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -23,6 +26,22 @@ def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.manual_seed(seed)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def slowness() -> float:
+    """How many times longer than on a desktop core of 2024 a fixed loop takes here, at least 1.
+
+    Bounds in seconds are multiplied by it: a virtual core beside busy neighbours takes up to twice
+    as long for the same instructions.
+    """
+    times = []
+    for _ in range(3):
+        started, total = time.process_time(), 0
+        for i in range(1_000_000):
+            total += i * i
+        times.append(time.process_time() - started)
+    return max(1.0, min(times) / LOOP_SECONDS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

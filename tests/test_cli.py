@@ -63,22 +63,22 @@ def test_own_study_file_runs_and_is_cached(tmp_path: Path) -> None:
     assert len((tmp_path / "counter.txt").read_text().splitlines()) == 5
 
 
-def test_a_cached_run_is_cheap_and_imports_no_torch(tmp_path: Path) -> None:
+def test_a_cached_run_is_cheap_and_imports_no_torch(tmp_path: Path, slowness: float) -> None:
     code = (
         "import sys; from tractable.cli import main; code = main(['run', 'dynamics-rank-one', "
         "'--preset', 'smoke']); assert 'torch' not in sys.modules; sys.exit(code)"
     )
     assert cli("run", "dynamics-rank-one", "--preset", "smoke", cwd=tmp_path).returncode == 0
-    assert cpu_seconds("-c", code, cwd=tmp_path) <= 1.0
+    assert cpu_seconds("-c", code, cwd=tmp_path) <= 1.0 * slowness
 
 
-def test_list_starts_cold_without_torch() -> None:
+def test_list_starts_cold_without_torch(slowness: float) -> None:
     code = (
         "import sys; from tractable.cli import main; main(['list']); "
         "heavy = {'torch', 'scipy', 'matplotlib', 'xarray'} & set(sys.modules); assert not heavy"
     )
-    assert cpu_seconds("-c", code) <= 0.4
-    assert cpu_seconds("-c", "import tractable") - cpu_seconds("-c", "pass") <= 0.1
+    assert cpu_seconds("-c", code) <= 0.4 * slowness
+    assert cpu_seconds("-c", "import tractable") - cpu_seconds("-c", "pass") <= 0.1 * slowness
 
 
 def test_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,8 @@ class Run:
         """
         import xarray as xr
 
+        from tractable.core.stack import is_plain
+
         todo = list(points)
         cache = self.folder / "points"
         cache.mkdir(exist_ok=True)
@@ -116,11 +118,17 @@ class Run:
         paths = [cache / f"{store.digest([name, dict(point)])}.nc" for point in todo]
         missing = [i for i, path in enumerate(paths) if not path.exists()]
         title = f"{function.__name__} ({len(todo)} points)"
+        computed: dict[int, xr.Dataset] = {}
         for i, dataset in self.track(self._computed(function, todo, missing), title, len(missing)):
             temporary = paths[i].with_suffix(".tmp")
             dataset.to_netcdf(temporary, engine="h5netcdf")
             os.replace(temporary, paths[i])
-        return [xr.load_dataset(path, engine="h5netcdf") for path in paths]
+            if is_plain(dataset):  # what is read back would be the same
+                computed[i] = dataset
+        return [
+            computed[i] if i in computed else xr.load_dataset(path, engine="h5netcdf")
+            for i, path in enumerate(paths)
+        ]
 
     def _computed(
         self, function: Callable[..., xr.Dataset], todo: list[Mapping[str, Any]], missing: list[int]

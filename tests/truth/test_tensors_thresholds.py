@@ -152,15 +152,15 @@ def test_thresholds_agree_with_iteration_on_both_sides() -> None:
     assert strong[0].min() > 0.4 > strong[1].max()
 
 
-def test_a_phase_map_and_thresholds_are_quick() -> None:
+def test_a_phase_map_and_thresholds_are_quick(slowness: float) -> None:
     thresholds((1, 2, 4), [Gaussian(0.1), Gaussian(0.2), Gaussian(0.3)])
     started = time.process_time()
     thresholds((1, 2, 4), [Gaussian(0.1), Gaussian(0.2), Gaussian(0.35)])
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.5 * slowness
     started = time.process_time()
     grid = np.linspace(0.01, 0.55, 40)
     diagram = phase_diagram(("mean", np.linspace(0.01, 0.5, 40)), ("noise", grid), progress=False)
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 20 * slowness
     # What is found is the Bayes optimum outside of the hard phase, and worse in it.
     hard = diagram.phase == 1
     gap = (diagram.best - diagram.found)[..., 0]

@@ -8,6 +8,7 @@ Source: Lampinen, Ganguli 2019, arXiv:1809.10374; the factor max(1, A) is ours.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -210,6 +211,12 @@ def bulk_nodes(
     0.25
     """
     check_aspect("aspect", aspect)
+    x, weight = _nodes(float(aspect), float(low), float(high), n_nodes)
+    return x.copy(), weight.copy()
+
+
+@functools.lru_cache(maxsize=256)  # a map of transfer asks for the same few thousands of times
+def _nodes(aspect: float, low: float, high: float, n_nodes: int) -> tuple[Floats, Floats]:
     if low >= high:
         return np.zeros(0), np.zeros(0)
     start = 0.0 if low <= 0 else float(_angle(np.array(low), aspect))

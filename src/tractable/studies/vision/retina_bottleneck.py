@@ -37,7 +37,7 @@ class RetinaBottleneck(Study):
             "n_bn": (1, 4),
             "n_seeds": 1,
             "n_seeds_wide": 1,
-            "steps": 4,
+            "steps": 2,
             "n_train": 100,
             "n_test": 40,
             "signatures": False,

@@ -61,7 +61,6 @@ class WalkbackAblation(Study):
             "far": 5,
             "changes": (
                 "recipe",
-                "variance ∝ T^2, ladder shrunk",
                 "published form: tied, learned noise",
                 "objective: elbo",
             ),

@@ -112,8 +112,9 @@ def classify_rf(
 
     Dead: the largest gradient is below 1e-9. Oriented: anisotropy of 0.35 or more, and a Gabor
     function explains 0.6. Center-surround: anisotropy below 0.2, radial fraction of 0.6 or more,
-    and a surround of 0.2 or more of the center's volume; blob: with less. The sign of the center
-    says ON or OFF, the phase of the Gabor function even or odd. All else is unclassified.
+    and a surround, no wider than the field, of 0.2 or more of the center's volume; blob: with less.
+    The sign of the center says ON or OFF, the phase of the Gabor function even or odd. All else is
+    unclassified.
 
     Parameters
     ----------
@@ -150,7 +151,9 @@ def classify_rf(
     a, radial = orientation(fields).anisotropy, radial_fraction(fields)
     dogs = tuple(fit_dog(one) for one in fields)
     gabors = tuple(fit_gabor(one) for one in fields)
-    volume = np.array([dog.volume_ratio for dog in dogs])
+    # A surround wider than the field cannot be told from the offset: it is none.
+    size = max(fields.shape[1:])
+    volume = np.array([np.where(dog.sigma_surround > size, 0.0, dog.volume_ratio) for dog in dogs])
     kinds = []
     for i, one in enumerate(fields):
         if np.isnan(a[i]):
