@@ -292,3 +292,20 @@ def test_limit_laws_agree_with_themselves(kind: str, sigma0_2: float) -> None:
         assert law.moments(2)[1] - 1 == pytest.approx(
             sigma0_2, rel=1e-12
         )  # the variance is m_2 - 1
+
+
+@pytest.mark.parametrize(("phi", "q"), [("elu", 0.5), ("elu", 2.0)])
+def test_an_atom_that_is_just_lost_is_solved_up_to_the_edge(phi: str, q: float) -> None:
+    """Half of the slopes are equal, L = 2: the atom has lost its mass 1 - L/2, the edge is a peak.
+
+    The mass beyond the edge's distance e falls as its root, and moments of the quantiles are exact.
+    """
+    spectrum = JacobianSpectrum(phi, 2, "orthogonal", q=q)
+    ((_, edge),) = spectrum.support
+    beyond = 1 - spectrum.cdf(edge * np.exp(-np.array([1e-8, 1e-10])))
+    assert beyond[0] / beyond[1] == pytest.approx(10, rel=0.05)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    p = (nodes + 1) / 2
+    values = spectrum.quantile(p**2 * (3 - 2 * p))
+    moments = [np.sum(weights / 2 * 6 * p * (1 - p) * values**k) for k in (1, 2)]
+    assert moments == pytest.approx(spectrum.moments(2), rel=2e-5)

@@ -101,10 +101,28 @@ class DerivativeLaw:
         """
         if self.exact:
             return np.full(y.shape, True)
-        nearest = np.searchsorted(self.d, y.real)
-        around = [np.clip(nearest + i, 0, self.d.size - 1) for i in (-2, -1, 0, 1)]
         distance = np.hypot(y.real - np.clip(y.real, self.d[0], self.d[-1]), y.imag)
-        return distance > spacings * np.max([self.spacing[i] for i in around], axis=0)
+        return distance > spacings * np.max([self.spacing[i] for i in self._around(y)], axis=0)
+
+    def ruled_by_atom(self, y: np.ndarray, share: float = 1e-4) -> np.ndarray:
+        """Return whether y is so near an atom that the nodes may err, shape (n,).
+
+        The atom contributes mass / |y - value|, the quadrature errs by
+        2 pi (w / h) exp(-2 pi b / h): less than ``share`` of it.
+        """
+        ruled = np.full(y.shape, False)
+        around = self._around(y)
+        h = np.max([self.spacing[i] for i in around], axis=0)
+        for value, mass in self.atoms:
+            w = np.max([np.where(self.d[i] == value, 0.0, self.w[i]) for i in around], axis=0)
+            error = 2 * np.pi * w / h * np.exp(-2 * np.pi * np.abs(y.imag) / h)
+            ruled |= error * np.abs(y - value) < share * mass
+        return ruled
+
+    def _around(self, y: np.ndarray) -> list[np.ndarray]:
+        """Return the indices of the four nearest nodes."""
+        nearest = np.searchsorted(self.d, y.real)
+        return [np.clip(nearest + i, 0, self.d.size - 1) for i in (-2, -1, 0, 1)]
 
     def above(self, y: float) -> float:
         """Return P(d > y)."""

@@ -176,11 +176,14 @@ class MasterEquation:
         )
         y = np.exp(roots.s)
         m, one_plus_m, _ = law.transform(y)
+        resolved = law.resolves(y, limit or (COARSE if insist else RESOLVED))
+        if level == LEVELS - 1 and not law.exact:
+            resolved |= law.ruled_by_atom(y)
         return Solution(
             m,
             self._cdf(law, t, roots.s, m, one_plus_m),
             roots.s,
-            roots.converged & law.resolves(y, limit or (COARSE if insist else RESOLVED)),
+            roots.converged & resolved,
             roots.evaluations,
             roots.residual,
             law.d.size,
