@@ -21,23 +21,25 @@ from tractable.tensors.plots import plot_overlap_noise, plot_phase_map
 limits = thresholds((1, 1, 1), "gaussian(0.2)")
 noise = np.linspace(0.01, 0.36, 300)
 found, best = branch_overlaps(fixed_point_curve((1, 1, 1), "gaussian(0.2)"), noise)
-with plot.style():
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
 levels = {r"$\Delta_{alg}$": limits.alg, r"$\Delta_{IT}$": limits.it}
-plot_overlap_noise(noise, found[:, 0], best[:, 0], levels=levels, ax=axes[0])
+with plot.style():
+    figure, ax = plt.subplots(figsize=(5.6, 3.8))
+    plot_overlap_noise(noise, found[:, 0], best[:, 0], levels=levels, ax=ax)
 
 # %%
 # The map. Beyond :math:`\mu = 1/\sqrt 8` nothing jumps.
 
 means, noises = np.linspace(0, 0.5, 40), np.linspace(0.01, 0.55, 40)
 diagram = phase_diagram(("mean", means), ("noise", noises))
-plot_phase_map(
-    means,
-    noises,
-    diagram.phase,
-    alg=diagram.alg[0],
-    it=diagram.it[0],
-    dyn=diagram.dyn[0],
-    ax=axes[1],
-)
+with plot.style():
+    figure, ax = plt.subplots(figsize=(5.6, 4.2))
+    plot_phase_map(
+        means,
+        noises,
+        diagram.phase,
+        alg=diagram.alg[0],
+        it=diagram.it[0],
+        dyn=diagram.dyn[0],
+        ax=ax,
+    )
 plt.show()
