@@ -27,7 +27,7 @@ def _(index, mo):
     first = link.pop("study", None)
     own_file = first is not None and first.endswith(".py")  # a study in a file of one's own
     first = first if own_file or first in entries else "dynamics-rank-one"
-    start_preset = link.pop("preset", "default")
+    start_preset = link.pop("preset", None)
     start_seed = int(link.pop("seed", "0")) if link.get("seed", "0").isdigit() else 0
     study_choice = mo.ui.dropdown(
         options=[*([first] if own_file else []), *sorted(entries)],
@@ -43,9 +43,11 @@ def _(find, first, link, mo, start_preset, study_choice):
     cls = find(study_choice.value)
     own = dict(link) if study_choice.value == first else {}
     options = list(dict.fromkeys(["default", *cls.presets]))
-    chosen = start_preset if study_choice.value == first and start_preset in options else "default"
+    # A theory too slow to follow a slider has a preset of this name, on a coarser grid.
+    usual = "explore" if "explore" in options else "default"
+    chosen = start_preset if study_choice.value == first and start_preset in options else usual
     preset_choice = mo.ui.dropdown(options=options, value=chosen, label="preset")
-    return cls, own, preset_choice
+    return cls, own, preset_choice, usual
 
 
 @app.cell
@@ -181,10 +183,10 @@ def _(mo, start_seed):
 
 
 @app.cell
-def _(explore, mo, preset_choice, seed, study, study_choice):
+def _(explore, mo, preset_choice, seed, study, study_choice, usual):
     # The address of the page reproduces its state.
     _words = {"study": study_choice.value}
-    if preset_choice.value != "default":
+    if preset_choice.value != usual:
         _words["preset"] = preset_choice.value
     if seed.value:
         _words["seed"] = str(seed.value)
