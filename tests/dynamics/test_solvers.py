@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tractable.dynamics.points.gradient_solvers import adam, anderson, lbfgs
 from tractable.dynamics.points.krylov import gmres, krylov
 from tractable.dynamics.points.search import (
     ACTIVE,
@@ -403,3 +404,85 @@ def test_gmres_survives_breakdown_and_a_zero_residual() -> None:
     step = gmres(run, torch.arange(2))
     assert step[0].tolist() == pytest.approx([1.0] * 5, rel=1e-6)
     assert step[1].tolist() == [0.0] * 5
+
+
+# -- without Jacobians -------------------------------------------------------------------------
+
+
+def ghost(eps: float = 0.01) -> Map:
+    """F(h) = h + eps + h^2: no root, and a minimum of q at h = 0 where q = eps^2 / 2."""
+    return Map(1, lambda h, x: h + eps + h**2, lambda h, x: (1 + 2 * h)[:, :, None])
+
+
+@pytest.mark.parametrize("solver", [adam, lbfgs])
+def test_gradient_solvers_stop_at_a_minimum_that_is_no_root(solver: Callable[..., None]) -> None:
+    starts = torch.linspace(-0.4, 0.4, 9, dtype=F64)[:, None]
+    search = Search(ghost(), starts, torch.zeros(9, 1, dtype=F64), tol=1e-12, tol_grad=1e-5)
+    solver(search, 2000)
+    assert (search.status == MINIMUM).all()
+    assert search.state.abs().max() < 1e-5
+    assert torch.allclose(search.q, torch.full((9,), 0.01**2 / 2, dtype=F64), rtol=1e-6, atol=0)
+
+
+def test_anderson_mixing_solves_linear_maps_in_as_many_steps_as_eigenvalues() -> None:
+    """On a linear map it is GMRES: four eigenvalues, four mixed steps and the last plain one."""
+    values = torch.tensor([0.99, 0.5, -0.6, 0.1], dtype=F64)
+    turn = torch.linalg.qr(torch.randn(4, 4, dtype=F64))[0]
+    A = turn @ torch.diag(values) @ turn.T
+    search = Search(linear(A), torch.randn(5, 4, dtype=F64), torch.zeros(5, 1, dtype=F64), 1e-20)
+    anderson(search, 12)
+    assert (search.status == BELOW_TOL).all()
+    assert search.n_iter.max() <= 7
+    slow = Search(linear(A), torch.randn(5, 4, dtype=F64), torch.zeros(5, 1, dtype=F64), 1e-20)
+    relax(slow, 200)
+    assert (slow.status == ACTIVE).all()
+
+
+@pytest.mark.parametrize("solver", [adam, lbfgs, anderson])
+def test_starts_do_not_disturb_each_other(solver: Callable[..., None]) -> None:
+    W = torch.randn(5, 5, dtype=F64)
+
+    def end(starts: Tensor) -> Tensor:
+        cell = Map(5, lambda h, x: torch.tanh(h @ W.T), lambda h, x: h)
+        search = Search(cell, starts, torch.zeros(len(starts), 1, dtype=F64), tol=1e-20)
+        solver(search, 15)
+        return search.state
+
+    starts = torch.randn(4, 5, dtype=F64)
+    starts = starts / starts.square().mean(1, keepdim=True).sqrt()  # Adam's first step: their rms
+    together = end(starts)
+    for i in range(4):
+        assert torch.allclose(end(starts[i : i + 1])[0], together[i], rtol=0, atol=1e-9)
+
+
+class OnceOnly(torch.autograd.Function):
+    """tanh with a first derivative and no second one."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor) -> Tensor:
+        out = torch.tanh(h)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (out,) = ctx.saved_tensors
+        return grad * (1 - out**2)
+
+
+@pytest.mark.parametrize("solver", [adam, lbfgs])
+def test_first_derivatives_are_enough_and_needed(solver: Callable[..., None]) -> None:
+    W = 2 * torch.eye(3, dtype=F64)
+    zeros, starts = torch.zeros(6, 1, dtype=F64), torch.randn(6, 3, dtype=F64)
+    search = Search(
+        Map(3, lambda h, x: OnceOnly.apply(h @ W.T), lambda h, x: h), starts, zeros, 1e-18
+    )
+    solver(search, 3000)
+    near = torch.tensor([-0.9575040240773, 0.0, 0.9575040240773], dtype=F64)
+    done = search.status == BELOW_TOL
+    assert done.any()
+    assert (search.state[done][..., None] - near).abs().amin(-1).max() < 1e-6
+    blind = Map(3, lambda h, x: OnceOnly.apply(h @ W.T).detach(), lambda h, x: h)
+    with pytest.raises(ValueError, match="cell must be differentiable"):
+        solver(Search(blind, starts, zeros, 1e-18), 3)

@@ -21,6 +21,7 @@ from tractable.core.checks import (
     check_shape,
 )
 from tractable.dynamics.cells import Cell, as_cell
+from tractable.dynamics.points.gradient_solvers import adam, anderson, lbfgs
 from tractable.dynamics.points.harvest import Request, harvest
 from tractable.dynamics.points.krylov import krylov
 from tractable.dynamics.points.point_set import (
@@ -38,15 +39,21 @@ from tractable.dynamics.points.solvers import lm, newton, relax
 __all__ = ["PointSet", "Rejected", "Scan", "find_points"]
 
 METHODS = {
-    "root": ("auto", "newton", "lm", "relax", "krylov"),
-    "local_min": ("auto", "lm"),
-    "slow": ("auto", "chord", "slow", "relax"),
+    "root": ("auto", "newton", "lm", "relax", "krylov", "anderson", "adam", "lbfgs"),
+    "local_min": ("auto", "lm", "adam", "lbfgs"),
+    "slow": ("auto", "chord", "slow", "relax", "adam"),
 }
 SCAN_TOL = tuple(10.0**-k for k in range(4, 13))
 ROOT_TOL = 1e-12
 TAU_C = 20.0  # steps
 RELAX_STEPS = 5
-SLOW_STEPS = {"chord": 20, "slow": 10, "relax": 100}  # without a tol: more would slide along
+COMPLETE = ("auto", "newton", "lm", "krylov")  # may find every root
+SLOW_STEPS = {
+    "chord": 20,
+    "slow": 10,
+    "relax": 100,
+    "adam": 150,
+}  # without a tol: more would slide along
 NEWTON_STEPS = 30  # of method="auto"; then Levenberg-Marquardt takes over
 MAX_NEWTON_STATE = 1500  # beyond it no matrix is factored: Newton-Krylov
 
@@ -96,8 +103,10 @@ def find_points(
     method : str
         "auto" is, for roots, Newton and then Levenberg-Marquardt where it fails (N > 1500:
         "krylov"); "lm" for minima; five steps of F and then "chord" for slow points. Or
-        "newton", "lm", "krylov", "relax" (stable roots only) for roots; "slow" (a Jacobian
-        at every start and step), "relax" for slow points.
+        "newton", "lm", "krylov" for roots; "relax" and "anderson" (mixed steps of F; large
+        contracting maps) for stable ones; "slow" (a Jacobian at every start and step), "relax" for
+        slow points. "adam" (any kind; ``max_iter`` in thousands) and "lbfgs" (roots, minima) need
+        one reverse pass through F a step, and no Jacobian: for cells without second derivatives.
     tol : float, > 0, optional
         A start is done at ``q <= tol``. Default 1e-12 (half_sum) for roots and minima. Slow points
         without a tol take 20 chord steps; with one they go on until it is reached, sliding if
@@ -205,7 +214,7 @@ def find_points(
         outlier_scale=outlier_scale,
         tol_unique=tol_unique,
         readout=None if readout is None else _readout(readout, cell),
-        complete=method != "relax",
+        complete=method in COMPLETE,
         generator=generator,
         resume=resume,
     )
@@ -255,6 +264,8 @@ def _solve(search: Search, request: Request, method: str, max_iter: int) -> None
             chord(search, request.mu, steps, request.generator)
         elif method == "slow":
             damped(search, request.mu, steps)
+        elif method == "adam":
+            adam(search, steps)
         else:
             relax(search, steps)
         return
@@ -266,7 +277,10 @@ def _solve(search: Search, request: Request, method: str, max_iter: int) -> None
             TractableWarning,
             stacklevel=3,
         )
-    if request.kind == "local_min" or method == "lm":
+    without_jacobian = {"adam": adam, "lbfgs": lbfgs, "anderson": anderson}
+    if method in without_jacobian:
+        without_jacobian[method](search, max_iter)
+    elif request.kind == "local_min" or method == "lm":
         lm(search, max_iter)
     elif method == "relax":
         relax(search, max_iter)
