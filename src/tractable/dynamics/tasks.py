@@ -12,7 +12,14 @@ from tractable.core.checks import check_count, check_range
 from tractable.core.seeds import generator
 from tractable.dynamics.cells import Cell, as_cell
 
-__all__ = ["BlockMemory", "block_memory", "cube_counts", "flip_flop"]
+__all__ = [
+    "BlockMemory",
+    "block_memory",
+    "cube_counts",
+    "cued_sine",
+    "flip_flop",
+    "sine_cues",
+]
 
 
 def flip_flop(
@@ -67,6 +74,69 @@ def flip_flop(
     last = torch.where(pulse, steps, -1).cummax(dim=1).values
     held = inputs.gather(1, last.clamp(min=0))
     return inputs, torch.where(last >= 0, held, 0.0)
+
+
+def cued_sine(
+    n: int,
+    length: int,
+    frequencies: tuple[float, ...] = (0.04, 0.06, 0.08, 0.10, 0.12),
+    *,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    r"""Draw the sine whose frequency a constant input names: :math:`y_t = \sin(2 \pi f_k (t + 1))`.
+
+    The input is the cue of the frequency, from 0.25 for the first to 1 for the last, at all steps.
+    At each cue a network that solves it has a fixed point with an unstable or slow pair of modes
+    that turn by about the frequency.
+
+    Parameters
+    ----------
+    n, length : int
+        Sequences B, steps T; each >= 1.
+    frequencies : tuple of float, (0, 0.5)
+        :math:`f_k` in cycles per step.
+    seed : int
+        Decides which sequence has which frequency.
+
+    Returns
+    -------
+    inputs, targets : Tensor (B, T, 1)
+        Float32.
+
+    References
+    ----------
+    Sussillo and Barak 2013, doi:10.1162/NECO_a_00409, section 4; Maheswaranathan, Williams, Golub,
+    Ganguli, Sussillo 2019, arXiv:1907.08549.
+
+    Examples
+    --------
+    >>> x, y = cued_sine(1, 4, (0.25,))
+    >>> x[0, :, 0].tolist(), y[0, :, 0].round().abs().tolist()
+    ([1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0])
+    """
+    check_count("n", n)
+    check_count("length", length)
+    if not frequencies:
+        raise ValueError("frequencies must name at least one, got ()")
+    for frequency in frequencies:
+        check_range("frequencies", frequency, 0.0, 0.5, open_low=True, open_high=True)
+    chosen = torch.randint(0, len(frequencies), (n,), generator=generator(seed))
+    cue, frequency = sine_cues(len(frequencies))[chosen], torch.tensor(frequencies)[chosen]
+    t = torch.arange(1, length + 1)
+    target = torch.sin(2 * math.pi * frequency[:, None] * t)
+    return cue[:, None, None].expand(-1, length, 1), target[:, :, None]
+
+
+def sine_cues(n_frequencies: int) -> Tensor:
+    """Return the inputs that name the frequencies of `cued_sine`, evenly from 0.25 to 1.
+
+    Examples
+    --------
+    >>> sine_cues(4).tolist(), sine_cues(1).tolist()
+    ([0.25, 0.5, 0.75, 1.0], [1.0])
+    """
+    check_count("n_frequencies", n_frequencies)
+    return torch.linspace(0.25 if n_frequencies > 1 else 1.0, 1.0, n_frequencies)
 
 
 class BlockMemory(NamedTuple):

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 ONE = {"units": "1"}
 SOURCE = "arXiv:1907.08549"
 CELLS = ("vanilla", "ugrnn", "gru", "lstm")
-TASKS = ("memory", "integration")
+TASKS = ("memory", "integration", "sine")
 RATES = {"vanilla": 2e-3, "ugrnn": 5e-3, "gru": 5e-3, "lstm": 5e-3}
 NAMES = {"vanilla": "vanilla", "ugrnn": "UGRNN", "gru": "GRU", "lstm": "LSTM"}
 LEAST_RATE = 0.04
 N_PROBES = 24  # sequences on which states are compared
 N_CONTEXTS = 2
+FREQUENCIES = (0.04, 0.06, 0.08, 0.10, 0.12)  # cycles per step
+CYCLES = {"units": "cycles per step"}
 NOISE = 0.3  # standard deviation of the evidence, per step
 
 
@@ -58,7 +60,7 @@ class DynamicsUniversality(Study):
     cells: tuple[str, ...] = CELLS
     """Architectures: vanilla, ugrnn, gru, lstm."""
     tasks: tuple[str, ...] = TASKS
-    """memory (flip-flop), integration (context-dependent)."""
+    """memory (flip-flop), integration (context-dependent), sine (of a frequency that is cued)."""
     n_bits: Annotated[int, Range(1, 4)] = 2
     """Bits of the memory task."""
     units: Annotated[int, Range(4, 512, log=True)] = 48
@@ -136,7 +138,7 @@ class DynamicsUniversality(Study):
         )
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
-        """Count the roots of an ideal memory (D33); an ideal integrator is one line a context."""
+        """Return what is shared: a cube of roots (D33), a line a context, one root a cue."""
         import xarray as xr
 
         from tractable.dynamics.tasks import cube_counts
@@ -145,6 +147,7 @@ class DynamicsUniversality(Study):
             {
                 "count": ("dimension", cube_counts(self.n_bits), ONE),
                 "line_dimension": ((), 1.0, ONE),
+                "frequency": ("cue", np.array(FREQUENCIES), CYCLES),
             }
         )
 
@@ -170,8 +173,10 @@ class DynamicsUniversality(Study):
             one = measured.isel(network=measured.task.values == task)
             if task == "memory":
                 yield from self._memory(theory, one)
-            else:
+            elif task == "integration":
                 yield from self._integration(theory, one)
+            else:
+                yield from self._sine(theory, one)
             within, between = self._similarity(task, measured.cka.values)
             if self.n_seeds > 1 and len(self.cells) > 1:
                 yield Check(
@@ -219,6 +224,23 @@ class DynamicsUniversality(Study):
             1.0,
             kind="at_least",
             source=f"{SOURCE}: the evidence is kept",
+        )
+
+    def _sine(self, theory: xr.Dataset, one: xr.Dataset) -> Iterator[Check]:
+        yield Check(
+            "sine: fixed points at a cue, median",
+            float(one.cue_roots.median()),
+            1.0,
+            source=f"{SOURCE}: one fixed point at each cue, whatever the architecture",
+        )
+        off = abs(one.mode_frequency / theory.frequency - 1)
+        yield Check(
+            "sine: frequency of the mode at the fixed point against the cued one, median relative "
+            "error, worst architecture",
+            float(off.median("cue").groupby("cell").median().max()),
+            0.2,
+            kind="at_most",
+            source=f"{SOURCE}: linearized there, all oscillate at about the cued frequency",
         )
 
     def _similarity(self, task: str, cka: np.ndarray) -> tuple[list[float], list[float]]:
@@ -301,6 +323,23 @@ class DynamicsUniversality(Study):
                 "and the faces of a cube."
             )
             pictures["topology"] = figure
+        if "sine" in self.tasks:
+            one = measured.isel(network=measured.task.values == "sine")
+            figure, ax = plot.new(size=(5.6, 3.4))
+            plot.theory(ax, FREQUENCIES, FREQUENCIES, color="0.4", label="equal")
+            for c, cell in enumerate(self.cells):
+                for number, row in enumerate(one.mode_frequency.values[one.cell.values == cell]):
+                    shift = 0.001 * (c - (len(self.cells) - 1) / 2)
+                    name = NAMES[cell] if number == 0 else "_"
+                    at = np.array(FREQUENCIES) + shift
+                    plot.measurement(ax, at, row, color=f"C{c}", label=name)
+            ax.set(xlabel="cued frequency (cycles per step)", ylabel="frequency of the mode")
+            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            figure.set_label(
+                "Frequency of the largest oscillating mode at the fixed point of each cue, against "
+                "the frequency that the network was trained to produce there."
+            )
+            pictures["frequency"] = figure
         return pictures
 
     def cost(self, run: Run) -> Cost:
@@ -331,14 +370,17 @@ def draw(task: str, n: int, length: int, n_bits: int, seed: int) -> tuple[Any, A
 
     integration: two noisy streams with a mean each, and a context that says, one-hot and constant,
     which of them to sum; the target is the running sum of the chosen one over sqrt(length).
+    sine: a constant cue names the frequency.
     """
     import torch
 
     from tractable.core.seeds import generator
-    from tractable.dynamics.tasks import flip_flop
+    from tractable.dynamics.tasks import cued_sine, flip_flop
 
     if task == "memory":
         return flip_flop(n, length, n_bits, seed=seed)
+    if task == "sine":
+        return cued_sine(n, length, FREQUENCIES, seed=seed)
     random = generator(seed)
     mean = 0.2 * torch.randn(n, 1, N_CONTEXTS, generator=random)
     streams = mean + NOISE * torch.randn(n, length, N_CONTEXTS, generator=random)
@@ -421,7 +463,7 @@ def learn(
     with torch.no_grad():
         outputs = model["recurrent"](probes)[0].reshape(-1, units).numpy()
         visited = collect_states(net, probes.double(), progress=False)
-    parts = _memory if task == "memory" else _integration
+    parts = {"memory": _memory, "integration": _integration, "sine": _sine}[task]
     with quiet():
         found = parts(model, net, visited, n_bits, length, n_starts, seed)
     empty = {
@@ -431,6 +473,8 @@ def learn(
         "one_step": ((), np.nan, ONE),
         "line_fraction": ("context", np.full(N_CONTEXTS, np.nan), ONE),
         "line_components": ("context", np.full(N_CONTEXTS, np.nan), ONE),
+        "cue_roots": ("cue", np.full(len(FREQUENCIES), np.nan), ONE),
+        "mode_frequency": ("cue", np.full(len(FREQUENCIES), np.nan), CYCLES),
         "tau": ((), np.nan, {"units": "steps"}),
     }
     return xr.Dataset(
@@ -503,6 +547,41 @@ def _integration(
         "line_fraction": ("context", fractions, ONE),
         "line_components": ("context", components, ONE),
         "tau": ((), float(np.nanmedian(taus)), {"units": "steps"}),
+    }
+
+
+def _sine(
+    model: Any, net: Any, visited: Any, n_bits: int, length: int, n_starts: int, seed: int
+) -> dict[str, Any]:
+    """Return at each cue the fixed points, and how fast the largest oscillating mode turns."""
+    from tractable.core.seeds import derive, generator
+    from tractable.dynamics import find_points, sample_starts
+    from tractable.dynamics.tasks import sine_cues
+
+    roots, turning, steps, taus = [], [], [], []
+    for number, cue in enumerate(sine_cues(len(FREQUENCIES)).tolist()):
+        own = (visited.inputs[:, 0, 0] - cue).abs() < 1e-6
+        part = type(visited)(visited.states[own], visited.mask[own])
+        random = generator(derive(seed, "starts", number))
+        starts = sample_starts(part, max(16, n_starts // len(FREQUENCIES)), generator=random)
+        points = find_points(net, starts, cue, progress=False)
+        roots.append(float(len(points)))
+        if len(points) == 0:
+            turning.append(np.nan)
+            continue
+        steps.append(float((net(points.state, points.x_star) - points.state).norm(dim=1).max()))
+        # Of several roots the one that most starts lead to; its largest mode that oscillates.
+        modes = points[points.multiplicity.argmax().reshape(1)].modes()
+        values = modes.eigvals[0]
+        pairs = values[values.imag > 1e-9]
+        taus.append(float(modes.tau[0, 0]))
+        largest = pairs[pairs.abs().argmax()] if len(pairs) else None
+        turning.append(np.nan if largest is None else float(largest.angle()) / (2 * math.pi))
+    return {
+        "cue_roots": ("cue", roots, ONE),
+        "mode_frequency": ("cue", turning, CYCLES),
+        "one_step": ((), max(steps, default=np.nan), ONE),
+        "tau": ((), float(np.median(taus)) if taus else np.nan, {"units": "steps"}),
     }
 
 
