@@ -49,7 +49,7 @@ class DynamicsArchitectures(Study):
     presets: ClassVar = {
         "smoke": {
             "data": ("synthetic",),
-            "cells": ("vanilla", "gru"),
+            "cells": ("gru",),
             "n_train": 640,
             "n_test": 60,
             "units": 12,

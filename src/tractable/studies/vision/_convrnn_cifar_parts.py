@@ -212,6 +212,14 @@ def image_operations(
     return operations, float(predicted.peak_bytes) * batch_size
 
 
+def image_weight(spec: str, data: str, size: int, **other: Any) -> int:
+    """Return the multiplications of one step: what a network costs beside the others."""
+    from tractable.vision.convrnn.costs import macs_per_step
+
+    shape = (1, 8, 8) if data == "digits" else (3, size, size)
+    return macs_per_step(ConvRNN(ConvRNNSpec.from_json(spec), in_shape=shape, device="meta"))
+
+
 def image_cost(
     spec: str, data: str, size: int, n_steps: int, image_off: int, steps: int, batch_size: int,
     **other: Any,

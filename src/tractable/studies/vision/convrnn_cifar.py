@@ -308,14 +308,11 @@ class ConvrnnCifar(Study):
         }
 
     def cost(self, run: Run) -> Cost:
-        from tractable.studies.vision._convrnn_cifar_parts import image_cost, image_operations
+        from tractable.studies.vision._convrnn_cifar_parts import image_cost, image_weight
 
         points = self._points(run.seed, str(run.device))[:: self.n_seeds]
-        # The last network is timed; the others cost by their operations.
+        # The last network is timed over its whole course; the others cost by their single step.
         operations, memory, seconds = image_cost(**points[-1])
-        total = self.n_seeds * operations
-        for point in points[:-1]:
-            ops, peak = image_operations(**point)
-            total += self.n_seeds * ops
-            memory = max(memory, peak)
-        return Cost(total, memory, seconds * total / operations)
+        weights = np.array([image_weight(**point) for point in points]) / image_weight(**points[-1])
+        total = self.n_seeds * float(weights.sum())
+        return Cost(total * operations, memory * float(weights.max()), seconds * total)

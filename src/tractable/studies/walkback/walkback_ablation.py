@@ -56,9 +56,9 @@ class WalkbackAblation(Study):
         "smoke": {
             "n_steps": 4,
             "n_hidden": 16,
-            "n_test": 150,
+            "n_test": 100,
             "n_paths": 2,
-            "far": 5,
+            "far": 2,
             "changes": (
                 "recipe",
                 "published form: tied, learned noise",

@@ -89,8 +89,7 @@ def cost(
     shape = (batch_size, T, *net.in_shape) if movie else (batch_size, *net.in_shape)
     call: dict[str, Any] = {} if movie else {"T": T, "image_off": image_off}
     x = torch.zeros(shape, device="meta")
-    with torch.no_grad(), _Operations(twin) as one:
-        twin.step(torch.zeros(1, *net.in_shape, device="meta"))
+    per_step = macs_per_step(twin)
     saved = _Saved()
     with saved, _Operations(twin) as counted:
         out = twin(x, **call, keep_state=True)
@@ -102,11 +101,18 @@ def cost(
     return GraphCost(
         parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
         units=sum(math.prod(shape) for shape in net.map_shape.values()),
-        macs_per_step=sum(one.by_node.values()),
+        macs_per_step=per_step,
         macs=sum(counted.by_node.values()) // batch_size,
         macs_by_node={name: macs // batch_size for name, macs in counted.by_node.items()},
         peak_bytes=saved.bytes * length // T + (between * n_pieces if n_pieces > 1 else 0),
     )
+
+
+def macs_per_step(net: ConvRNN) -> int:
+    """Count the multiplications of one step of a network on the device ``meta``."""
+    with torch.no_grad(), _Operations(net) as counted:
+        net.step(torch.zeros(1, *net.in_shape, device="meta"))
+    return sum(counted.by_node.values())
 
 
 class _Operations:
@@ -209,9 +215,7 @@ def match_parameters(
         net = ConvRNN(trial, in_shape=in_shape, device="meta")
         if quantity == "parameters":
             return sum(p.numel() for p in net.parameters())
-        with torch.no_grad(), _Operations(net) as counted:
-            net.step(torch.zeros(1, *in_shape, device="meta"))
-        return sum(counted.by_node.values())
+        return macs_per_step(net)
 
     wanted = size(target) if isinstance(target, ConvRNNSpec) else target
     check_count("target", wanted)

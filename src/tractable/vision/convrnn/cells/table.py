@@ -38,6 +38,8 @@ def cell_names() -> tuple[str, ...]:
 def register(name: str, cell: type[Cell]) -> type[Cell]:
     """Make a cell of one's own known by a name; returns the class.
 
+    A class defined anew, as a notebook does when its cell is run again, takes the place of the old.
+
     Parameters
     ----------
     name : str
@@ -49,7 +51,7 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     Raises
     ------
     ValueError
-        The name is taken, or no single word.
+        The name is taken by another class, or no single word.
     TypeError
         The class lacks one of the two.
 
@@ -67,8 +69,11 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     """
     if not isinstance(name, str) or name.split() != [name]:
         raise ValueError(f"name must be a word without spaces, got {name!r}")
-    if name in CELLS and CELLS[name] is not cell:
-        raise ValueError(f"name {name!r} is taken by {CELLS[name].__name__}")
+    taken = CELLS.get(name)
+    if taken is not None and taken is not cell:
+        ours = taken.__module__.startswith(__package__)
+        if ours or taken.__qualname__ != getattr(cell, "__qualname__", None):
+            raise ValueError(f"name {name!r} is taken by {taken.__name__}")
     for method in ("init_state", "forward"):
         if not callable(getattr(cell, method, None)):
             raise TypeError(f"cell must define {method}, {cell.__name__} does not")
