@@ -315,7 +315,9 @@ def _joint(
 
     def error(t: Floats) -> Floats:
         u = learned_strengths(everything, t, a0, depth, tau)
-        return (np.sum(s_a**2) + squares @ u**2 - 2 * cross @ u[: len(s)]) / power
+        gain = 2 * cross @ u[: len(s)]
+        u *= u
+        return (power + squares @ u - gain) / power
 
     useful = cross > 1e-12 * power
     goal = np.minimum(cross[useful] / square[useful], spike.s_data[useful])
