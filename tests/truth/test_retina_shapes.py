@@ -115,7 +115,7 @@ def test_radial_fraction_is_steady_off_the_grid():
 
 
 def test_the_part_that_the_radius_explains_is_that_of_least_squares():
-    """Many centers at once, through tridiagonal systems; some outside the field, some on a pixel."""
+    """Many centers at once, through tridiagonal systems; some outside, some on a pixel."""
     field = np.random.default_rng(0).standard_normal((9, 12))
     y, x = np.mgrid[:9, :12]
     centers = np.array([(4.0, 5.0), (4.3, 5.2), (0.5, 0.5), (-2.0, 13.0), (8.0, 0.0), (3.5, 6.0)])

@@ -67,6 +67,7 @@ def bootstrap_fields(
 
     Notes
     -----
+    A resample in which the mean field vanishes has no statistic, and is left out for that cell.
     Anisotropy and the other statistics are positive, so that noise of the field biases them upward:
     an interval that excludes a value below it is no proof against that value.
 
@@ -89,8 +90,13 @@ def bootstrap_fields(
         counts = np.bincount(draw.integers(0, m, m), minlength=m) / m
         values[i] = _checked(statistic, np.einsum("m,cmhw->chw", counts, fields))
     quantiles = (0.5 - level / 2, 0.5 + level / 2)
-    low, high = np.quantile(values, quantiles, axis=0)
-    return Bootstrap(value, low, high, values.std(0, ddof=1), level)
+    low, high, error = np.full((3, len(fields)), np.nan)
+    for i in np.flatnonzero(np.isfinite(value)):
+        known = values[np.isfinite(values[:, i]), i]
+        if len(known) >= 2:
+            low[i], high[i] = np.quantile(known, quantiles)
+            error[i] = known.std(ddof=1)
+    return Bootstrap(value, low, high, error, level)
 
 
 def _checked(statistic: Callable[[np.ndarray], np.ndarray], fields: np.ndarray) -> np.ndarray:
