@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tractable.core.checks import check_choice, check_range
 from tractable.core.progress import track
-from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.errors import check_image_shape, check_images
 from tractable.vision.retina.layers import Model, analysis, capture, device_of, dtype_of
 
 __all__ = ["BASES", "base_images", "gradients", "place_in", "select_units", "without_colors"]
@@ -146,7 +146,7 @@ def base_images(
             "shape=(C, H, W) of the image must be given: neither images nor the model say it"
         )
     value = 0.0 if base == "black" else 0.5
-    return torch.full((1, *size), value, dtype=torch.float64), base
+    return torch.full((1, *check_image_shape("shape", size)), value, dtype=torch.float64), base
 
 
 def without_colors(rf: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage, optimize
 from scipy.linalg import lapack
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import as_floats, check_choice, check_finite, check_range
 
 __all__ = [
     "BarBank",
@@ -183,6 +183,18 @@ class BarBank:
 
     bars: np.ndarray
     size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.bars) != 2 or np.asarray(self.bars).dtype.kind != "f":
+            raise ValueError(
+                f"bars must be numbers of shape (bars, H * W), got {np.asarray(self.bars).dtype} "
+                f"{np.shape(self.bars)}"
+            )
+        check_finite("bars", self.bars)
+        if len(self.size) != 2 or np.prod(self.size) != self.bars.shape[1]:
+            raise ValueError(
+                f"size must be (H, W) with H * W = {self.bars.shape[1]}, got {self.size}"
+            )
 
     def scores(self, fields: np.ndarray) -> np.ndarray:
         """Return the absolute covariances, shape (n, 50, 30, 30)."""
@@ -423,7 +435,7 @@ def _hats(shape: tuple[int, ...], center: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def check_fields(rf: np.ndarray) -> np.ndarray:
     """Return fields as float64 (n, H, W); a single one may come as (H, W)."""
-    fields = np.asarray(rf, dtype=np.float64)
+    fields = as_floats("rf", rf)
     fields = fields[None] if fields.ndim == 2 else fields
     if fields.ndim != 3 or 0 in fields.shape:
         raise ValueError(

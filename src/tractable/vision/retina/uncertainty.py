@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import as_floats, check_count, check_range
 
 __all__ = ["Bootstrap", "bootstrap_fields"]
 
@@ -78,10 +78,14 @@ def bootstrap_fields(
     >>> bool(mean.low[0] < 1 < mean.high[0]), bool(abs(mean.error[0] * np.sqrt(800) - 1) < 0.2)
     (True, True)
     """
-    fields = np.asarray(ensemble, dtype=np.float64)
+    fields = as_floats("ensemble", ensemble)
     if fields.ndim != 4 or fields.shape[1] < 2:
         raise ValueError(f"ensemble must be (cells, m >= 2, H, W), got {fields.shape}")
-    check_range("n", n, 10)
+    if np.isinf(fields).any():
+        raise ValueError(
+            f"ensemble must not be infinite, got {int(np.isinf(fields).sum())} entries"
+        )
+    check_count("n", n, 10)
     check_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
     m, draw = fields.shape[1], np.random.default_rng(seed)
     value = _checked(statistic, fields.mean(1))
