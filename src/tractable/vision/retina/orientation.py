@@ -193,7 +193,8 @@ class BarBank:
         check_finite("bars", self.bars)
         if len(self.size) != 2 or np.prod(self.size) != self.bars.shape[1]:
             raise ValueError(
-                f"size must be (H, W) with H * W = {self.bars.shape[1]}, got {self.size}"
+                f"size must be (H, W) with H * W = {self.bars.shape[1]}, the columns of bars, "
+                f"got {self.size}"
             )
 
     def scores(self, fields: np.ndarray) -> np.ndarray:

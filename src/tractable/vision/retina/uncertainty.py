@@ -95,11 +95,11 @@ def bootstrap_fields(
         values[i] = _checked(statistic, np.einsum("m,cmhw->chw", counts, fields))
     quantiles = (0.5 - level / 2, 0.5 + level / 2)
     low, high, error = np.full((3, len(fields)), np.nan)
-    for i in np.flatnonzero(np.isfinite(value)):
-        known = values[np.isfinite(values[:, i]), i]
+    for cell in np.flatnonzero(np.isfinite(value)):
+        known = values[np.isfinite(values[:, cell]), cell]
         if len(known) >= 2:
-            low[i], high[i] = np.quantile(known, quantiles)
-            error[i] = known.std(ddof=1)
+            low[cell], high[cell] = np.quantile(known, quantiles)
+            error[cell] = known.std(ddof=1)
     return Bootstrap(value, low, high, error, level)
 
 
