@@ -5,7 +5,7 @@ The most informative single channel, and the one that is learned
 One noisy channel that may spend a given power tells most about images with the spectrum of
 photographs when its receptive field has a center and a surround. Beside this prediction stands the
 kernel that gradient descent finds on samples of the same noisy images. What a network trained to
-name objects learns behind its bottleneck is compared with the prediction by the study ``retina-efficient``.
+name objects learns behind its bottleneck is compared with it by the study ``retina-efficient``.
 """
 
 import matplotlib.pyplot as plt
