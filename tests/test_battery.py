@@ -10,7 +10,16 @@ import pytest
 from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
-ROOMS = ("dynamics", "linear", "spectra", "spiking", "tensors", "vision.convrnn", "walkback")
+ROOMS = (
+    "dynamics",
+    "linear",
+    "spectra",
+    "spiking",
+    "tensors",
+    "vision.convrnn",
+    "vision.retina",
+    "walkback",
+)
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
@@ -29,6 +38,13 @@ ALLOWED = {
     r"^(amp|detectability|prepare|rank_scan)\(Y=nan\)": "NaN is a missing entry",
     r"^category_coherence\(Y=": "the items and features that are named do not exist any more",
     r"^gaussian_structure\(name=": "any name of one's own",
+    r"^(Local(Conv2d|Norm)\.forward\((x|u)|rectification_cap\(active)=(nan|inf)\)": (
+        "an image or a share that is not known: NaN passes"
+    ),
+    r"^(bootstrap_fields\(ensemble|(classify_rf|fit_dog|fit_gabor|opposite_ratio|orientation|"
+    r"radial_fraction|radial_profile)\(rf|pairwise_cosine\(fields)=nan\)": (
+        "NaN marks a silent cell"
+    ),
     r"^Prepared\.inverse\(values=(nan|inf)\)": "a missing entry stays missing",
 }
 

@@ -22,6 +22,7 @@ from tractable.vision.retina import (
     radial_profile,
 )
 from tractable.vision.retina.fits import _dog, _gabor
+from tractable.vision.retina.orientation import _explained, _overlap
 
 Y, X = np.mgrid[:32, :32].astype(float)
 
@@ -111,6 +112,19 @@ def test_radial_fraction_is_steady_off_the_grid():
     assert found.min() > 0.965
     assert found.max() <= 1.0 + 1e-12
     assert np.abs(np.diff(found)).max() < 0.02
+
+
+def test_the_part_that_the_radius_explains_is_that_of_least_squares():
+    """Many centers at once, through tridiagonal systems; some outside, some on a pixel."""
+    field = np.random.default_rng(0).standard_normal((9, 12))
+    y, x = np.mgrid[:9, :12]
+    centers = np.array([(4.0, 5.0), (4.3, 5.2), (0.5, 0.5), (-2.0, 13.0), (8.0, 0.0), (3.5, 6.0)])
+    found = _explained(field.ravel(), _overlap(field.shape, centers))
+    for center, explained in zip(centers, found, strict=True):
+        radius = np.hypot(y - center[0], x - center[1]).ravel()
+        hats = np.clip(1 - np.abs(radius[:, None] - np.arange(20)), 0, None)
+        weights = np.linalg.lstsq(hats, field.ravel(), rcond=None)[0]
+        assert explained == pytest.approx(float(((hats @ weights) ** 2).sum()), rel=1e-9)
 
 
 def test_radial_profile_is_the_function():

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 from tractable.core.seeds import derive, generator
+from tractable.vision.retina.errors import check_image_shape
 from tractable.vision.retina.field_sets import SILENT
 from tractable.vision.retina.fields import rf_ensemble
 from tractable.vision.retina.layers import Model
@@ -150,8 +151,7 @@ def complexity(
             raise ValueError(
                 "shape=(C, H, W) of the image must be given: the model has no in_shape"
             )
-        if len(size) != 3 or min(size) < 1:
-            raise ValueError(f"shape must be (C, H, W), all >= 1, got {size}")
+        size = check_image_shape("shape", size)
         draw = generator(derive(seed, "initial images"))
         images = std * torch.randn(n_init, *size, generator=draw)
     elif not isinstance(images, Tensor) or len(images) < 2:
@@ -195,7 +195,7 @@ def pairwise_cosine(fields: np.ndarray) -> float:
     >>> pairwise_cosine(np.array([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]]))  # 1, 0, 0
     0.3333333333333333
     """
-    flat = np.asarray(fields, dtype=np.float64)
+    flat = as_floats("fields", fields)
     if flat.ndim < 2 or len(flat) < 2:
         raise ValueError(f"fields must have shape (m, ...) with m >= 2, got {flat.shape}")
     if np.isinf(flat).any():

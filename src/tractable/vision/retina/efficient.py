@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
 
 __all__ = ["EfficientChannel", "efficient_channel"]
 
@@ -101,8 +101,10 @@ def efficient_channel(
     """
     from scipy.optimize import brentq
 
-    s = np.asarray(power_spectrum, dtype=np.float64)
+    s = as_floats("power_spectrum", power_spectrum)
     check_finite("power_spectrum", s)
+    if s.size == 0:
+        raise ValueError(f"power_spectrum must hold one mode or more, got shape {s.shape}")
     if s.ndim == 0 or s.min() < 0 or s.max() <= 0:
         raise ValueError(
             "power_spectrum must be an array of non-negative powers, not all zero, got shape "

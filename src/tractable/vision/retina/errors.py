@@ -8,11 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["DeadBottleneckError", "check_images"]
+from tractable.core.checks import check_count
+
+__all__ = ["DeadBottleneckError", "check_image_shape", "check_images"]
 
 
 class DeadBottleneckError(RuntimeError):
     """Every unit of a layer is silent: no receptive field, and nothing can be read from it."""
+
+
+def check_image_shape(name: str, shape: Any) -> tuple[int, int, int]:
+    """Return (C, H, W), whole numbers >= 1; refuse anything else."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) != 3:
+        raise ValueError(f"{name} must be (C, H, W), got {shape!r}")
+    for side in sizes:
+        check_count(f"{name} (C, H, W)", side)
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 
 def check_images(

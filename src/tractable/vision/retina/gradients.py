@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tractable.core.checks import check_choice, check_range
 from tractable.core.progress import track
-from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.backward import QuickConvolutions
+from tractable.vision.retina.errors import check_image_shape, check_images
 from tractable.vision.retina.layers import Model, analysis, capture, device_of, dtype_of
 
 __all__ = ["BASES", "base_images", "gradients", "place_in", "select_units", "without_colors"]
@@ -65,7 +66,10 @@ def _of_all(of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     n, m = u.shape[1], len(images)
     each = torch.eye(n, dtype=u.dtype, device=u.device)[:, None].expand(n, m, n)
     try:
-        return torch.autograd.grad(u, x, each, is_grads_batched=True)[0]
+        with QuickConvolutions():
+            return torch.func.vmap(
+                lambda one: torch.autograd.grad(u, x, one, retain_graph=True)[0]
+            )(each)
     except RuntimeError:  # an operation that torch cannot batch backward: a copy for each unit
         x = images.repeat(n, 1, 1, 1).requires_grad_(True)
         own = of(x).reshape(n, m, n).diagonal(dim1=0, dim2=2)
@@ -146,7 +150,7 @@ def base_images(
             "shape=(C, H, W) of the image must be given: neither images nor the model say it"
         )
     value = 0.0 if base == "black" else 0.5
-    return torch.full((1, *size), value, dtype=torch.float64), base
+    return torch.full((1, *check_image_shape("shape", size)), value, dtype=torch.float64), base
 
 
 def without_colors(rf: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import as_floats, check_finite, check_range
+from tractable.vision.retina.errors import check_image_shape
 from tractable.vision.retina.field_sets import SILENT
 from tractable.vision.retina.gradients import select_units
 from tractable.vision.retina.layers import Model, activations
@@ -170,7 +171,8 @@ def grating_images(
     >>> grating_images((1, 1, 4), 0.25, np.pi / 2, 0.0).ravel().round(2).tolist()  # upright bars
     [0.25, 0.5, 0.75, 0.5]
     """
-    f, angle, phi = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (sf, theta, phase))
+    given = {"sf": sf, "theta": theta, "phase": phase}
+    f, angle, phi = (np.atleast_1d(as_floats(name, v)) for name, v in given.items())
     for name, values in (("sf", f), ("theta", angle), ("phase", phi)):
         if values.ndim != 1 or not len(values):
             raise ValueError(f"{name} must be a number or a sequence, got shape {values.shape}")
@@ -179,9 +181,7 @@ def grating_images(
         raise ValueError(f"sf must be in (0, 0.5] cycles per pixel, got {f.min():g} .. {f.max():g}")
     check_range("contrast", contrast, 0.0, 1.0, open_low=True)
     check_range("mean", mean, 0.0, open_low=True)
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape must be (C, H, W), all >= 1, got {shape}")
-    colors, height, width = shape
+    colors, height, width = check_image_shape("shape", shape)
     y, x = np.arange(height) - height // 2, np.arange(width) - width // 2
     along = np.sin(angle)[:, None, None] * x - np.cos(angle)[:, None, None] * y[:, None]
     wave = 2 * np.pi * f[:, None, None, None] * along

@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 from torch import Tensor
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import as_floats, check_choice, check_range
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.layers import Activations, activations
 from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
@@ -94,7 +94,7 @@ def rectification_cap(active: np.ndarray | float) -> np.ndarray:
     >>> round(float(rectification_cap(0.5)), 4)
     0.7335
     """
-    share = np.asarray(active, dtype=np.float64)
+    share = as_floats("active", active)
     inner = np.clip(share, 1e-12, 1 - 1e-12)
     m = ndtri(inner)
     density = np.exp(-(m**2) / 2) / np.sqrt(2 * np.pi)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tractable.core.checks import check_count, check_range
+
 __all__ = ["LocalConv2d", "LocalNorm"]
 
 NARROW = 4  # channels on one side up to which sums over shifts beat products of unfolded patches
@@ -57,6 +59,15 @@ class LocalConv2d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        counts = {"in_channels": in_channels, "out_channels": out_channels, "kernel": kernel}
+        for name, count in {**counts, "stride": stride}.items():
+            check_count(name, count)
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}")
+        if len(size) != 2:
+            raise ValueError(f"size must be (H, W), got {size!r}")
+        for side in size:
+            check_count("size (H, W)", side)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.size = (kernel, kernel), (stride, stride), size
         self.padding_mode = "zeros"
@@ -69,6 +80,8 @@ class LocalConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shape (B, out_channels, H', W')."""
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"x must be (B, {self.in_channels}, H, W), got {tuple(x.shape)}")
         if tuple(x.shape[-2:]) != tuple(self.size):
             raise ValueError(
                 f"x must be {self.size[0]} x {self.size[1]}, got {tuple(x.shape[-2:])}: an untied "
@@ -136,11 +149,18 @@ class LocalNorm(nn.Module):
 
     def __init__(self, channels: int, side: int = 5, sigma: float = 0.1) -> None:
         super().__init__()
+        check_count("channels", channels)
+        check_count("side", side)
+        if side % 2 == 0:
+            raise ValueError(f"side must be odd, got {side}")
+        check_range("sigma", sigma, 0.0, open_low=True)
         self.side, self.sigma = side, sigma
         self.gain = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the same shape."""
+        if u.ndim != 4 or u.shape[1] != len(self.gain):
+            raise ValueError(f"u must be (B, {len(self.gain)}, H, W), got {tuple(u.shape)}")
         energy = u.square().mean(1, keepdim=True)
         mean = functional.avg_pool2d(energy, self.side, 1, self.side // 2, count_include_pad=False)
         return self.gain * u / torch.sqrt(self.sigma**2 + mean)

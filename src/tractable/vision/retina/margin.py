@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from tractable.core.checks import check_finite, check_range, check_shape
+from tractable.core.checks import as_floats, check_finite, check_range, check_shape
 
 __all__ = ["MarginFit", "fit_margin"]
 
@@ -83,8 +83,8 @@ def fit_margin(gram: np.ndarray, y: np.ndarray, C: float = 1.0) -> MarginFit:
     >>> round(float(fit.weights @ x[:, 0]), 6), fit.converged  # 2 C (1 - w) 2 = w
     (0.8, True)
     """
-    y = np.asarray(y, dtype=np.float64)
-    gram = np.asarray(gram, dtype=np.float64)
+    y = as_floats("y", y)
+    gram = as_floats("gram", gram)
     check_range("C", C, 0.0, open_low=True)
     check_finite("C", float(C))
     if y.ndim != 1 or set(np.unique(y).tolist()) != {-1.0, 1.0}:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.seeds import derive, generator
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
@@ -117,15 +117,17 @@ class RetinaVVS(nn.Module):
         super().__init__()
         counts = {"n_bn": n_bn, "retina_channels": retina_channels, "vvs_channels": vvs_channels}
         for name, value in counts.items():
+            check_count(name, value)
             check_range(name, value, 1, LARGEST_CHANNELS)
         for name, value in (
             ("d_vvs", d_vvs),
             ("retina_layers", retina_layers),
             ("lgn_layers", lgn_layers),
         ):
+            check_count(name, value, 0)
             check_range(name, value, 0, 1000)
         for name, value in (("stride", stride), ("pool", pool)):
-            check_range(name, value, 1)
+            check_count(name, value)
         for name, noise in (("noise_in", noise_in), ("noise_out", noise_out)):
             check_range(name, noise, 0.0)
         check_kernel(kernel)
@@ -286,6 +288,7 @@ def add_noise(x: Tensor, std: float, training: bool) -> Tensor:
 
 def check_kernel(kernel: int) -> None:
     """Refuse even kernels: "same" padding has no center there."""
+    check_count("kernel", kernel)
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(
             f'kernel must be odd and >= 1 for "same" padding, got {kernel}; '

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage, optimize
+from scipy.linalg import lapack
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import as_floats, check_choice, check_finite, check_range
 
 __all__ = [
     "BarBank",
@@ -183,6 +184,19 @@ class BarBank:
     bars: np.ndarray
     size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        if np.ndim(self.bars) != 2 or np.asarray(self.bars).dtype.kind != "f":
+            raise ValueError(
+                f"bars must be numbers of shape (bars, H * W), got {np.asarray(self.bars).dtype} "
+                f"{np.shape(self.bars)}"
+            )
+        check_finite("bars", self.bars)
+        if len(self.size) != 2 or np.prod(self.size) != self.bars.shape[1]:
+            raise ValueError(
+                f"size must be (H, W) with H * W = {self.bars.shape[1]}, the columns of bars, "
+                f"got {self.size}"
+            )
+
     def scores(self, fields: np.ndarray) -> np.ndarray:
         """Return the absolute covariances, shape (n, 50, 30, 30)."""
         flat = fields.reshape(len(fields), -1)
@@ -332,39 +346,82 @@ def anisotropy_floor(size: int, n: int = 200, seed: int = 0) -> tuple[float, flo
 
 def _best_center(field: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the center (row, column) that explains most, and the share."""
-    peak = np.array(np.unravel_index(np.abs(field).argmax(), field.shape), dtype=float)
-    total = float((field**2).sum())
+    row, column = np.unravel_index(np.abs(field).argmax(), field.shape)
+    flat, total = field.ravel(), float((field**2).sum())
+    grid, overlap = _around(field.shape, int(row), int(column))
+    shares = _explained(flat, overlap) / total
+    start, most = grid[shares.argmax()], float(shares.max())
 
-    def share(center: np.ndarray) -> float:
-        return _explained(field, center) / total
+    def missed(center: np.ndarray) -> float:
+        return -float(_explained(flat, _overlap(field.shape, center[None]))[0]) / total
 
-    steps = np.arange(-2, 2.25, 0.5)
-    grid = [peak + np.array((dy, dx)) for dy in steps for dx in steps]
-    shares = [share(center) for center in grid]
-    start = grid[int(np.argmax(shares))]
     simplex = start + np.array([(0, 0), (0.25, 0), (0, 0.25)])
     options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-6, "maxfev": 100}
-    found = optimize.minimize(lambda c: -share(c), start, method="Nelder-Mead", options=options)
-    return (found.x, -float(found.fun)) if -found.fun >= max(shares) else (start, max(shares))
+    found = optimize.minimize(missed, start, method="Nelder-Mead", options=options)
+    return (found.x, -float(found.fun)) if -found.fun >= most else (start, most)
 
 
-def _explained(field: np.ndarray, center: np.ndarray) -> float:
-    """Return the square of the projection on hat functions of the radius; they overlap in pairs."""
-    y, x = np.ogrid[: field.shape[0], : field.shape[1]]
-    radius = np.hypot(y - center[0], x - center[1]).ravel()
-    lower = radius.astype(int)
+@dataclass(frozen=True, eq=False)
+class _Overlap:
+    """Hat functions of the radius about several centers, and their Gram matrices, factored.
+
+    Neighbors overlap, others do not: all Gram matrices together are one tridiagonal matrix.
+    """
+
+    lower: np.ndarray
+    """Knot below each pixel, (centers, pixels); knots are numbered through."""
+    down: np.ndarray
+    up: np.ndarray
+    """Weights on that knot and on the next."""
+    kept: np.ndarray
+    """Knots that have any weight, (centers, knots)."""
+    diagonal: np.ndarray
+    side: np.ndarray
+    """The factor L D L' of the tridiagonal matrix."""
+
+
+@functools.lru_cache(maxsize=16)  # the fields of a set peak at one of a few pixels
+def _around(shape: tuple[int, int], row: int, column: int) -> tuple[np.ndarray, _Overlap]:
+    """Return the centers around a peak, every half pixel, and their hat functions."""
+    steps = np.arange(-2, 2.25, 0.5)
+    grid = np.array([(row + dy, column + dx) for dy in steps for dx in steps])
+    return grid, _overlap(shape, grid)
+
+
+def _overlap(shape: tuple[int, ...], centers: np.ndarray) -> _Overlap:
+    m, (y, x) = len(centers), (np.arange(side) for side in shape)
+    dy, dx = y - centers[:, :1], x - centers[:, 1:]
+    radius = np.sqrt((dy**2)[:, :, None] + (dx**2)[:, None, :]).reshape(m, -1)
+    lower = radius.astype(np.intp)
     up = radius - lower
     down, n = 1 - up, int(lower.max()) + 2
-    flat = field.ravel()
-    right = np.bincount(lower, down * flat, n) + np.bincount(lower + 1, up * flat, n)
-    main = np.bincount(lower, down**2, n) + np.bincount(lower + 1, up**2, n)
-    side = np.bincount(lower, down * up, n)[:-1]
+    lower += n * np.arange(m)[:, None]
+    main = _on_knots(lower, down * down, up * up, m * n)
+    side = np.bincount(lower.ravel(), (down * up).ravel(), m * n)[:-1]
     kept = main > 1e-12
-    gram = np.diag(main) + np.diag(side, 1) + np.diag(side, -1)
-    gram, right = gram[np.ix_(kept, kept)], right[kept]
+    side *= kept[1:] & kept[:-1]
+    used = kept.reshape(m, n)
     # the first knot may carry almost no weight where the center lies between pixels
-    ridge = 1e-12 * np.trace(gram) / len(gram)
-    return float(right @ np.linalg.solve(gram + ridge * np.eye(len(gram)), right))
+    ridge = 1e-12 * (main * kept).reshape(m, n).sum(1) / used.sum(1)
+    main = np.where(kept, main + np.repeat(ridge, n), 1.0)
+    diagonal, side, _ = lapack.dpttrf(main, side)
+    return _Overlap(lower, down, up, used, diagonal, side)
+
+
+def _on_knots(lower: np.ndarray, at: np.ndarray, after: np.ndarray, n: int) -> np.ndarray:
+    """Return sums over pixels, of one value to the knot below and of another to the next."""
+    index = lower.ravel()
+    total = np.bincount(index, at.ravel(), n)
+    total[1:] += np.bincount(index, after.ravel(), n)[:-1]
+    return np.asarray(total)
+
+
+def _explained(flat: np.ndarray, hats: _Overlap) -> np.ndarray:
+    """Return the square of a field's projection on the hat functions about each center."""
+    right = _on_knots(hats.lower, hats.down * flat, hats.up * flat, hats.kept.size)
+    right *= hats.kept.ravel()
+    weights, _ = lapack.dpttrs(hats.diagonal, hats.side, right)
+    return np.asarray((right * weights).reshape(hats.kept.shape).sum(1))
 
 
 def _hats(shape: tuple[int, ...], center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -379,7 +436,7 @@ def _hats(shape: tuple[int, ...], center: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def check_fields(rf: np.ndarray) -> np.ndarray:
     """Return fields as float64 (n, H, W); a single one may come as (H, W)."""
-    fields = np.asarray(rf, dtype=np.float64)
+    fields = as_floats("rf", rf)
     fields = fields[None] if fields.ndim == 2 else fields
     if fields.ndim != 3 or 0 in fields.shape:
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 
 __all__ = ["PRESETS", "TrainSettings"]
 
@@ -84,6 +84,8 @@ class TrainSettings:
         >>> [round(settings.rate(t, 2500), 3) for t in (0, 99, 1300, 2499)]
         [0.01, 1.0, 0.5, 0.0]
         """
+        check_count("step", step, 0)
+        check_count("total", total, 0)
         factor = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if self.decay == "time":
             return factor / (1 + 1e-6 * step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 
 __all__ = ["SHAPES", "make_shapes_on_pink"]
 
@@ -64,8 +64,8 @@ def make_shapes_on_pink(
     >>> images.shape, images.dtype, bool(labels.max() < 6)
     ((4, 1, 16, 16), dtype('float32'), True)
     """
-    check_range("n", n, 1)
-    check_range("size", size, 8)
+    check_count("n", n)
+    check_count("size", size, 8)
     check_range("n_classes", n_classes, 2, len(SHAPES))
     check_range("contrast", contrast, 0, 1, open_low=True)
     check_range("bg_std", bg_std, 0, 0.5)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
 from tractable.vision.retina.field_sets import RFSet
@@ -70,7 +70,7 @@ def sta(
     >>> bool(np.corrcoef(exact.ravel(), noisy.ravel())[0, 1] > 0.97)
     True
     """
-    check_range("n", n, 2)
+    check_count("n", n, 2)
     check_range("std", std, 0.0, open_low=True)
     if isinstance(base, str):
         check_choice("base", base, BASES[1:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import as_floats, check_count, check_range
 
 __all__ = ["Bootstrap", "bootstrap_fields"]
 
@@ -67,6 +67,7 @@ def bootstrap_fields(
 
     Notes
     -----
+    A resample in which the mean field vanishes has no statistic, and is left out for that cell.
     Anisotropy and the other statistics are positive, so that noise of the field biases them upward:
     an interval that excludes a value below it is no proof against that value.
 
@@ -77,10 +78,14 @@ def bootstrap_fields(
     >>> bool(mean.low[0] < 1 < mean.high[0]), bool(abs(mean.error[0] * np.sqrt(800) - 1) < 0.2)
     (True, True)
     """
-    fields = np.asarray(ensemble, dtype=np.float64)
+    fields = as_floats("ensemble", ensemble)
     if fields.ndim != 4 or fields.shape[1] < 2:
         raise ValueError(f"ensemble must be (cells, m >= 2, H, W), got {fields.shape}")
-    check_range("n", n, 10)
+    if np.isinf(fields).any():
+        raise ValueError(
+            f"ensemble must not be infinite, got {int(np.isinf(fields).sum())} entries"
+        )
+    check_count("n", n, 10)
     check_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
     m, draw = fields.shape[1], np.random.default_rng(seed)
     value = _checked(statistic, fields.mean(1))
@@ -89,8 +94,13 @@ def bootstrap_fields(
         counts = np.bincount(draw.integers(0, m, m), minlength=m) / m
         values[i] = _checked(statistic, np.einsum("m,cmhw->chw", counts, fields))
     quantiles = (0.5 - level / 2, 0.5 + level / 2)
-    low, high = np.quantile(values, quantiles, axis=0)
-    return Bootstrap(value, low, high, values.std(0, ddof=1), level)
+    low, high, error = np.full((3, len(fields)), np.nan)
+    for cell in np.flatnonzero(np.isfinite(value)):
+        known = values[np.isfinite(values[:, cell]), cell]
+        if len(known) >= 2:
+            low[cell], high[cell] = np.quantile(known, quantiles)
+            error[cell] = known.std(ddof=1)
+    return Bootstrap(value, low, high, error, level)
 
 
 def _checked(statistic: Callable[[np.ndarray], np.ndarray], fields: np.ndarray) -> np.ndarray:
