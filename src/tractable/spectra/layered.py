@@ -163,9 +163,10 @@ class LayeredEquation:
     def solve(self, t: np.ndarray) -> Solution:
         """Return m and the distribution at t = log lambda."""
         fixed = all(g.levels(1) is g.levels(0) for g in self._groups)
-        found = solve_levels(self._solve, t, fixed)
+        zero = self.mass_at_zero
+        found = solve_levels(self._solve, t, fixed, zero)
         # A few points at the border of the thin tail need nodes four times as fine again.
-        thick = (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+        thick = (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
         left = ~found.converged & thick
         if left.any() and not fixed:
             finer = self._solve(LEVELS, t[left], None, True)

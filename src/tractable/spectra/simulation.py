@@ -126,7 +126,8 @@ def simulate(
     Notes
     -----
     Matrices are multiplied in float64: unless ``graded``, singular values below 1e-14 of the
-    largest are noise. Sample mean, variance and maximum fluctuate like exp(c L / N): compare distributions and quantiles.
+    largest are noise. Sample mean, variance and maximum fluctuate like exp(c L / N): compare
+    distributions and quantiles.
 
     Examples
     --------
