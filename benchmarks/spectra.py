@@ -52,14 +52,16 @@ def functions_of_depth(depth: int):  # type: ignore[no-untyped-def]  # a closure
 def against_peer(folder: str) -> Iterator[Row]:
     """Time FreeNN's lilypads on linear Gaussian networks of 20 layers."""
     sys.path.insert(0, folder)
-    peer_module = importlib.import_module("freenn.core.newton_lilypads")
+    peer_module = importlib.import_module("experiments.newton_lilypads")
     L = 20
     spectrum = JacobianSpectrum("linear", L, "gaussian", q=1.0)
     lam = np.linspace(0.1, 0.98 * spectrum.s_max**2, 1000)
     interval = (float(lam[0]), float(lam[-1]))
 
     def peer() -> None:
-        peer_module.run_as_module([1.0] * L, [1.0] * L, interval, 1000)
+        peer_module.run_as_module(
+            [1.0] * L, [1.0] * L, interval=interval, N=1000, ignoreNonLinearity=True
+        )
 
     ours, theirs = alternate(lambda: spectrum.density(lam), peer, repeats=2)
     yield Row("1,000 eigenvalues, linear Gaussian L = 20, against FreeNN", ours, theirs, ">= 20")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import as_floats, check_finite
+from tractable.core.checks import as_floats, check_choice, check_finite, check_range
+from tractable.spectra.deep_spectrum import JacobianSpectrum
 from tractable.spectra.law import SpectralLaw
+from tractable.spectra.simulation import SimulatedSpectra
 
 __all__ = ["Comparison", "compare"]
 
@@ -28,23 +30,43 @@ class Comparison:
     atoms: tuple[tuple[float, float, float], ...]
     """For each atom: its place, its mass in theory, and the sampled share within 1e-7."""
     shift: float
-    """log of the factor that was divided out of the samples; 0 unless aligned."""
+    """log of the factor that was divided out of the samples (its mean over draws); 0 unless
+    aligned."""
     n: int
     """Number of sampled eigenvalues."""
 
 
-def compare(theory: SpectralLaw, eigenvalues: ArrayLike, *, aligned: bool = False) -> Comparison:
+def compare(
+    theory: SpectralLaw,
+    eigenvalues: ArrayLike | SimulatedSpectra,
+    *,
+    aligned: bool = False,
+    align: str = "none",
+    resolution: float = 1e-26,
+) -> Comparison:
     """Compare sampled eigenvalues of J J^T with a law.
 
     Parameters
     ----------
     theory : SpectralLaw
         The law.
-    eigenvalues : array
-        Samples, any shape.
+    eigenvalues : array or SimulatedSpectra
+        Samples, any shape; or simulated networks, taken at the depth of the theory.
     aligned : bool
-        Divide the samples by their mean over the theory's first: a diagnostic of the rigid shift by
-        which the variance q^l of a finite network wanders. It makes shallow cases worse.
+        The same as ``align="mean"``.
+    align : {"none", "mean", "chi"}
+        What to divide out of the samples first, a diagnostic of the rigid shift by which the
+        variance q^l of a finite network wanders: ``mean``, their mean over the theory's, which
+        makes shallow cases worse; ``chi``, prod_l chi(q^l) / chi of each draw, which needs
+        simulated networks. The shift is reported beside the distance.
+    resolution : float
+        Eigenvalues below this share of the largest are rounding, 0 <= resolution < 1; 0 for those
+        of ``simulate(graded=True)``.
+
+    Raises
+    ------
+    ValueError
+        For negative or no eigenvalues, and where ``align="chi"`` has no q^l to go by.
 
     Examples
     --------
@@ -53,18 +75,36 @@ def compare(theory: SpectralLaw, eigenvalues: ArrayLike, *, aligned: bool = Fals
     >>> law = JacobianSpectrum("relu", 2, "gaussian", q=1.0)
     >>> compare(law, sampled.eigenvalues(2)).ks < 0.05
     True
+
+    A narrow spectrum is shifted by the variance that its draw happened to have:
+
+    >>> sampled = simulate("tanh", 16, q=0.03, width=200, seed=0)
+    >>> law = JacobianSpectrum("tanh", 16, q=0.03)
+    >>> compare(law, sampled, align="chi").ks < compare(law, sampled).ks
+    True
     """
+    check_choice("align", align, ("none", "mean", "chi"))
+    check_range("resolution", resolution, 0, 1, open_high=True)
+    if aligned and align == "chi":
+        raise ValueError("aligned=True means align='mean': give it or align='chi', not both")
+    shift = 0.0
+    if isinstance(eigenvalues, SimulatedSpectra):
+        eigenvalues, shift = _of_networks(theory, eigenvalues, align)
+    elif align == "chi":
+        raise ValueError(
+            "align='chi' needs the variances q^l: give the SimulatedSpectra of `simulate`, "
+            f"not {type(eigenvalues).__name__}"
+        )
     lam = np.sort(as_floats("eigenvalues", eigenvalues).ravel())
     check_finite("eigenvalues", lam)
     if not lam.size or lam[0] < -1e-9 * max(lam[-1], 1e-300):
         raise ValueError("eigenvalues must be non-negative and not empty")
     lam = np.maximum(lam, 0.0)
-    shift = 0.0
-    if aligned:
+    if aligned or align == "mean":
         shift = float(np.log(lam.mean() / theory.moments(1)[0]))
         lam = lam * np.exp(-shift)
     top = lam[-1]
-    noise = 1e-26 * top  # squares of singular values that rounding makes
+    noise = resolution * top
     at = 0.5 * (lam[1:] + lam[:-1])
     share = np.arange(1, lam.size) / lam.size
     apart = (np.diff(lam) > 1e-9 * np.maximum(at, noise)) & (at > noise)
@@ -82,3 +122,26 @@ def compare(theory: SpectralLaw, eigenvalues: ArrayLike, *, aligned: bool = Fals
     )
     edge = float(top / theory.s_max**2)
     return Comparison(ks, float(np.abs(difference).mean()), edge, atoms, shift, lam.size)
+
+
+def _of_networks(
+    theory: SpectralLaw, simulated: SimulatedSpectra, align: str
+) -> tuple[np.ndarray, float]:
+    """Return all eigenvalues at the depth of the theory, and the mean shift taken out of them."""
+    if not isinstance(theory, JacobianSpectrum) or theory.depth is None:
+        raise ValueError(
+            "simulated networks are compared with a JacobianSpectrum: of another law give "
+            "their eigenvalues(depth)"
+        )
+    if align != "chi":
+        return simulated.eigenvalues(theory.depth), 0.0
+    if theory.phi is None:
+        raise ValueError("align='chi' needs equal layers: the theory was given layers=")
+    at = np.flatnonzero(simulated.depth == theory.depth)
+    simulated.eigenvalues(theory.depth)  # names the depths there are
+    phi, sigma_w2 = theory.phi, theory.sigma_w**2
+    q = simulated.q[:, : theory.depth]
+    chi = np.array([[sigma_w2 * phi.mu(1, float(one)) for one in row] for row in q])
+    shifts = np.log(chi / theory.chi).sum(1)
+    lam = simulated.singular_values[:, at[0]] ** 2 * np.exp(-shifts)[:, None]
+    return lam, float(shifts.mean())

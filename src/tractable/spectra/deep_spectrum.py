@@ -26,7 +26,7 @@ from tractable.spectra.layered import Factor, LayeredEquation
 from tractable.spectra.master import Levels, MasterEquation
 from tractable.spectra.mean_field import MeanField
 from tractable.spectra.phase import ENSEMBLES, critical_line, variance_per_layer
-from tractable.spectra.single_layer import SingleLayer
+from tractable.spectra.single_layer import SingleAtoms, SingleLayer
 
 __all__ = ["JacobianSpectrum", "Layer"]
 
@@ -241,8 +241,8 @@ class JacobianSpectrum(SpectralLaw):
         assert self.sigma_w is not None
         log_sigma_w2 = 2 * math.log(self.sigma_w)
         gaussian = self.ensemble == "gaussian"
-        if self.depth == 1 and not gaussian and self.phi.slopes is None:
-            return SingleLayer(self.phi, self.q, log_sigma_w2)
+        if self.depth == 1 and not gaussian:
+            return _single(self.phi, self.q, log_sigma_w2)
         return MasterEquation(_Levels(self.phi, self.q), self.depth, gaussian, log_sigma_w2)
 
     @functools.cached_property
@@ -267,7 +267,14 @@ class JacobianSpectrum(SpectralLaw):
         )
 
 
-def _layered(layers: tuple[Layer, ...]) -> LayeredEquation:
+def _single(phi: Nonlinearity, q: float, log_sigma_w2: float) -> Equation:
+    """Return the law of one orthogonal layer: sigma_w^2 phi'^2 itself."""
+    if phi.slopes is None:
+        return SingleLayer(phi, q, log_sigma_w2)
+    return SingleAtoms(law_of(phi, q), log_sigma_w2)
+
+
+def _layered(layers: tuple[Layer, ...]) -> Equation:
     if not layers:
         raise ValueError("layers must not be empty")
     factors = []
@@ -283,4 +290,11 @@ def _layered(layers: tuple[Layer, ...]) -> LayeredEquation:
             raise ValueError(f"layers[{i}] takes {n_in} inputs, but the layer before has {width}")
         factors.append(layer._factor(n_in))
         width = layer.n_out
+    one = factors[0]
+    if len(factors) == 1 and not one.gaussian and one.n_out <= one.n_in:
+        law = one.levels(0)
+        if law.exact:
+            return SingleAtoms(law, one.log_sigma_w2)
+        if layers[0].squared_slopes is None:
+            return _single(as_nonlinearity(layers[0].phi), layers[0].q, one.log_sigma_w2)
     return LayeredEquation(tuple(factors))

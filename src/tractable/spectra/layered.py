@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from tractable.spectra.derivative_law import LEVELS, RESOLVED, DerivativeLaw
 from tractable.spectra.gaps import Gap
 from tractable.spectra.homotopy import LARGEST_STEP, SHRINK, TOLERANCE
-from tractable.spectra.master import COARSE, Levels, Solution, solve_levels
+from tractable.spectra.master import COARSE, NEGLIGIBLE, Levels, Solution, solve_levels
 from tractable.spectra.series import moments_of, multiply, power, slope_factor
 
 __all__ = ["Factor", "LayeredEquation"]
@@ -163,12 +163,21 @@ class LayeredEquation:
     def solve(self, t: np.ndarray) -> Solution:
         """Return m and the distribution at t = log lambda."""
         fixed = all(g.levels(1) is g.levels(0) for g in self._groups)
-        return solve_levels(self._solve, t, fixed)
+        zero = self.mass_at_zero
+        found = solve_levels(self._solve, t, fixed, zero)
+        # A few points at the border of the thin tail need nodes four times as fine again.
+        thick = (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
+        left = ~found.converged & thick
+        if left.any() and not fixed:
+            finer = self._solve(LEVELS, t[left], None, True)
+            for name in ("m", "cdf", "root", "converged"):
+                getattr(found, name)[left] = getattr(finer, name)
+        return found
 
     def _solve(self, level: int, t: np.ndarray, guess: np.ndarray | None, insist: bool) -> Solution:
         laws = [g.levels(level) for g in self._groups]
         s, logs, size, count = self._march(laws, t, 20)
-        if insist and (left := ~(size < TOLERANCE)).any():
+        if (level < 2 or insist) and (left := ~(size < TOLERANCE)).any():
             s[left], logs[:, left], size[left], more = self._march(laws, t[left], 200)
             count += more
         good = (size < TOLERANCE) & (s.imag > 0)

@@ -43,7 +43,9 @@ class Solution:
     """Nodes of the finest law in use."""
 
 
-def solve_levels(solve: Callable[..., Solution], t: np.ndarray, fixed: bool) -> Solution:
+def solve_levels(
+    solve: Callable[..., Solution], t: np.ndarray, fixed: bool, zero: float = 0.0
+) -> Solution:
     """Solve on ever finer nodes, each level only where the one before does not resolve the root.
 
     Parameters
@@ -54,13 +56,15 @@ def solve_levels(solve: Callable[..., Solution], t: np.ndarray, fixed: bool) -> 
         log lambda, shape (n,).
     fixed : bool
         Whether all levels are the same.
+    zero : float
+        Mass at zero, which belongs to no tail.
     """
     last = 0 if fixed else LEVELS - 1
     found = solve(0, t, None, fixed)
     for level in range(1, last + 1):
         left = ~found.converged
         if level >= last - 1:  # in exponentially thin tails finer nodes would not be seen
-            left &= (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+            left &= (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
         if not left.any():
             break
         finer = solve(level, t[left], found.root[left], level == last)
@@ -121,11 +125,12 @@ class MasterEquation:
     def solve(self, t: np.ndarray) -> Solution:
         """Return m and the distribution at t = log lambda, for lambda inside the support."""
         fixed = self.levels(1) is self.law
-        found = solve_levels(self._solve, t, fixed)
+        zero = self.mass_at_zero
+        found = solve_levels(self._solve, t, fixed, zero)
         left = ~found.converged
         if left.any() and not fixed:
             found.cdf[left], above = self._tail(t[left], found.root[left])
-            thick = (found.cdf > NEGLIGIBLE) & (found.cdf < 1 - NEGLIGIBLE)
+            thick = (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
             if (again := left & thick).any():  # Newton was caught by a node: start above it
                 more = self._solve(LEVELS - 1, t[again], above[thick[left]], False, COARSE)
                 for name in ("m", "cdf", "root", "converged"):

@@ -13,6 +13,7 @@ from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
+from tractable.spectra.graded import GradedProduct
 from tractable.spectra.phase import ENSEMBLES, critical_line
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def simulate(
     width: int = 400,
     n_draws: int = 1,
     mode: str = "network",
+    start: str = "drawn",
+    graded: bool = False,
     seed: int = 0,
     device: str | torch.device = "cpu",
     sigma_w: float | None = None,
@@ -104,6 +107,13 @@ def simulate(
     mode : {"network", "free"}
         ``network`` propagates one input, so that D^l follows from the layers below; ``free`` draws
         h^l anew for each layer.
+    start : {"drawn", "scaled"}
+        ``scaled`` gives the first pre-activations the mean square q exactly; as they are drawn, it
+        scatters by q sqrt(2/N), and a narrow spectrum is shifted by that of its draw.
+    graded : bool
+        Decompose the product layer by layer, so that small singular values are right down to 1e-260
+        of the largest, and zeros are exact: for spectra of log s. On the CPU; about three times the
+        work.
     seed : int
         Decides weights, biases and input.
     device : str or torch.device
@@ -115,8 +125,9 @@ def simulate(
 
     Notes
     -----
-    Matrices are multiplied in float64: singular values below 1e-14 of the largest are noise. Sample
-    mean, variance and maximum fluctuate like exp(c L / N): compare distributions and quantiles.
+    Matrices are multiplied in float64: unless ``graded``, singular values below 1e-14 of the
+    largest are noise. Sample mean, variance and maximum fluctuate like exp(c L / N): compare
+    distributions and quantiles.
 
     Examples
     --------
@@ -135,6 +146,7 @@ def simulate(
     check_count("seed", seed, 0)
     check_choice("ensemble", ensemble, ENSEMBLES)
     check_choice("mode", mode, ("network", "free"))
+    check_choice("start", start, ("drawn", "scaled"))
     check_range("q", q, 0, open_low=True)
     check_count("width", width, 2)
     check_count("n_draws", n_draws)
@@ -155,21 +167,30 @@ def simulate(
         if layer == 0:
             random = generator(derive(seed, "draw", draw))
             J = torch.eye(width, dtype=torch.float64, device=device)
+            product = GradedProduct(width) if graded else None
             x: torch.Tensor | None = None
         W = sigma_w * _weights(width, ensemble, random)
         bias = sigma_b * torch.randn(width, generator=random, dtype=torch.float64)
         if x is None or mode == "free":
             h = math.sqrt(q) * torch.randn(width, generator=random, dtype=torch.float64)
+            if start == "scaled":
+                h *= math.sqrt(q / float((h * h).mean()))
         else:
             h = W @ x + bias
         d = torch.from_numpy(phi.deriv(h.numpy()))
         x = torch.from_numpy(phi(h.numpy()))
-        J = d.to(device)[:, None] * (W.to(device) @ J)
+        if product is not None:
+            product.multiply((d[:, None] * W).numpy())
+        else:
+            J = d.to(device)[:, None] * (W.to(device) @ J)
         moved[draw, layer] = float((h * h).mean())
         growth[draw, layer] = sigma_w**2 * float((d * d).mean())
         found = np.flatnonzero(depths == layer + 1)
         if found.size:
-            s = torch.linalg.svdvals(J).cpu().numpy()
+            if product is not None:
+                s = product.singular_values()
+            else:
+                s = torch.linalg.svdvals(J).cpu().numpy()
             values[draw, found[0]] = np.sort(s)
     return SimulatedSpectra(depths, values, moved, growth, width)
 

@@ -10,10 +10,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from tractable.core.nonlinearity import Nonlinearity
+from tractable.spectra.derivative_law import DerivativeLaw
 from tractable.spectra.gaps import Gap
 from tractable.spectra.master import Solution
 
-__all__ = ["SingleLayer"]
+__all__ = ["SingleAtoms", "SingleLayer"]
 
 Z = np.linspace(-11.0, 11.0, 4401) + 1e-5
 
@@ -88,3 +89,40 @@ class SingleLayer:
         """Return E[(sigma_w^2 d)^k]."""
         sigma_w2 = np.exp(self.log_sigma_w2)
         return np.array([sigma_w2**k * self.phi.mu(k, self.q) for k in range(1, n + 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class SingleAtoms:
+    """The law of sigma_w^2 d where d has a few values: of a phi of straight pieces."""
+
+    law: DerivativeLaw
+    log_sigma_w2: float
+    t_min: float = -700.0
+
+    def solve(self, t: np.ndarray) -> Solution:
+        """Return the distribution; between atoms there is no density."""
+        x = np.exp(t - self.log_sigma_w2)
+        cdf = (self.law.d <= x[:, None]) @ self.law.w
+        return Solution(np.zeros(t.size, complex), cdf, t + 0j, np.full(t.size, True), 0, 0.0, 0)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """All but the atoms."""
+        places = [-np.inf, *(t for t, _ in self.atoms), np.inf]
+        steps = np.cumsum([self.mass_at_zero, *(mass for _, mass in self.atoms)])
+        steps[-1] = 1.0
+        return [Gap(*gap) for gap in zip(places[:-1], places[1:], steps.tolist(), strict=True)]
+
+    @property
+    def mass_at_zero(self) -> float:
+        """P(phi' = 0)."""
+        return self.law.mass_at_zero
+
+    @property
+    def atoms(self) -> list[tuple[float, float]]:
+        """The values of sigma_w^2 d above zero as (log lambda, mass)."""
+        return [(self.log_sigma_w2 + float(np.log(d)), m) for d, m in self.law.atoms if d > 0]
+
+    def moments(self, n: int) -> np.ndarray:
+        """Return E[(sigma_w^2 d)^k]."""
+        return np.exp(self.log_sigma_w2 * np.arange(1, n + 1)) * self.law.moments(n)

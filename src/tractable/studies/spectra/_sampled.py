@@ -21,14 +21,18 @@ NETS = (
 )
 
 
-def sample(name: str, depths: tuple[int, ...], width: int, seed: int) -> xr.Dataset:
+def sample(
+    name: str, depths: tuple[int, ...], width: int, seed: int, start: str = "drawn"
+) -> xr.Dataset:
     """Return the eigenvalues of one sampled network at several depths."""
     import xarray as xr
 
     from tractable.spectra import simulate
 
     _, phi, ensemble, q = next(net for net in NETS if net[0] == name)
-    found = simulate(phi, depths, ensemble, q=q, width=width, seed=seed, progress=False)
+    found = simulate(
+        phi, depths, ensemble, q=q, width=width, seed=seed, start=start, progress=False
+    )
     values = ("depth", "index"), found.singular_values[0] ** 2, {"units": "1"}
     return xr.Dataset({"eigenvalues": values}, coords={"depth": found.depth})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -39,12 +39,20 @@ class SpectraDeep(Study):
     """Units of each layer."""
     n_seeds: Annotated[int, Range(1, 20)] = 3
     """Networks of each kind."""
+    start: Literal["drawn", "scaled"] = "drawn"
+    """First pre-activations: as drawn, or scaled to the mean square q* exactly."""
 
     def measure(self, run: Run) -> xr.Dataset:
         import xarray as xr
 
         points = [
-            {"name": net[0], "depths": self.depths, "width": self.width, "seed": run.seed + i}
+            {
+                "name": net[0],
+                "depths": self.depths,
+                "width": self.width,
+                "seed": run.seed + i,
+                "start": self.start,
+            }
             for net in NETS
             for i in range(self.n_seeds)
         ]

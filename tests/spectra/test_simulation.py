@@ -1,0 +1,71 @@
+"""Sampled networks: small singular values, the scaled start, alignment, threads and seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tractable.spectra import JacobianSpectrum, compare, simulate
+from tractable.spectra.graded import GradedProduct
+
+
+def test_the_smallest_of_a_long_product_is_the_largest_of_its_inverse() -> None:
+    """Of 100 layers, 1e-203 times smaller than the largest; and the logs add to the determinant."""
+    random = np.random.default_rng(0)
+    product, inverse = GradedProduct(30), np.eye(30)
+    log_size = log_determinant = 0.0
+    for _ in range(100):
+        slopes = np.where(random.random(30) < 0.5, 1.0, 0.1)
+        W = slopes[:, None] * random.normal(size=(30, 30)) / 30**0.5
+        product.multiply(W)
+        log_determinant += np.linalg.slogdet(W)[1]
+        inverse = inverse @ np.linalg.inv(W)
+        log_size += np.log(np.abs(inverse).max())
+        inverse /= np.abs(inverse).max()
+    log_s = np.log(product.singular_values())
+    assert log_s[0] < log_s[-1] - 200
+    assert log_s[0] == pytest.approx(-np.log(np.linalg.norm(inverse, 2)) - log_size, abs=1e-9)
+    assert log_s.sum() == pytest.approx(log_determinant, rel=1e-12)
+
+
+def test_graded_values_are_the_plain_ones_where_those_are_right() -> None:
+    plain, graded = (
+        simulate("relu", [2, 12], "gaussian", q=1.0, width=40, seed=3, graded=graded)
+        for graded in (False, True)
+    )
+    s, exact = plain.singular_values, graded.singular_values
+    good = s > 1e-9
+    np.testing.assert_allclose(s[good], exact[good], rtol=1e-5)
+    # Zeros are exact: as many as the narrowest layer has silent units, at least.
+    assert (exact[0, 1] == 0).sum() >= (exact[0, 0] == 0).sum() > 0
+
+
+def test_a_scaled_start_has_the_variance_asked_for() -> None:
+    found = simulate("tanh", 8, q=0.03, width=100, start="scaled", n_draws=2)
+    np.testing.assert_allclose(found.q[:, 0], 0.03, rtol=1e-12)
+
+
+def test_alignment_takes_the_shift_of_each_draw_away() -> None:
+    """The shift is that of the variances: without it the sample is nearer, and the law stays."""
+    law = JacobianSpectrum("tanh", 16, q=0.03)
+    found = simulate("tanh", [16], q=0.03, width=150, n_draws=3, seed=0)
+    plain, aligned = compare(law, found), compare(law, found, align="chi")
+    assert plain.shift == 0
+    assert aligned.ks < plain.ks
+    one = simulate("tanh", [16], q=0.03, width=150, seed=0)
+    by_hand = sum(np.log(law.sigma_w**2 * law.phi.mu(1, q)) for q in one.q[0])
+    assert compare(law, one, align="chi").shift == pytest.approx(by_hand, rel=1e-9)
+    assert compare(law, one).ks == compare(law, one.eigenvalues(16)).ks
+
+
+def test_mistakes_are_named() -> None:
+    law = JacobianSpectrum("tanh", 4, q=0.1)
+    found = simulate("tanh", [2], q=0.1, width=20)
+    with pytest.raises(ValueError, match="depth must be one of"):
+        compare(law, found)
+    with pytest.raises(ValueError, match="SimulatedSpectra"):
+        compare(law, [1.0, 2.0], align="chi")
+    with pytest.raises(ValueError, match="align"):
+        compare(law, [1.0, 2.0], align="median")
+    with pytest.raises(ValueError, match="start"):
+        simulate("tanh", 2, q=0.1, width=20, start="fixed")
