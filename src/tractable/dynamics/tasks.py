@@ -121,9 +121,9 @@ def cued_sine(
     for frequency in frequencies:
         check_range("frequencies", frequency, 0.0, 0.5, open_low=True, open_high=True)
     chosen = torch.randint(0, len(frequencies), (n,), generator=generator(seed))
-    cue, frequency = sine_cues(len(frequencies))[chosen], torch.tensor(frequencies)[chosen]
+    cue, turns = sine_cues(len(frequencies))[chosen], torch.tensor(frequencies)[chosen]
     t = torch.arange(1, length + 1)
-    target = torch.sin(2 * math.pi * frequency[:, None] * t)
+    target = torch.sin(2 * math.pi * turns[:, None] * t)
     return cue[:, None, None].expand(-1, length, 1), target[:, :, None]
 
 
