@@ -411,10 +411,10 @@ ROOTS = [
 ]
 
 
-def test_every_root_is_on_its_branch(n_networks: int = 20, n_each: int = 60) -> None:
+def test_every_root_is_on_its_branch() -> None:
     """Half of the points uniform in log lambda, half in probability, inside the support."""
     random = np.random.default_rng(0)
-    n_roots = 0
+    n_networks, n_each, n_roots = 20, 60, 0
     for _ in range(n_networks):
         phi, ensemble = str(random.choice(ROOTS)), ["gaussian", "orthogonal"][random.integers(2)]
         L, q = int(np.exp(random.uniform(np.log(2), np.log(301)))), np.exp(random.uniform(-4.5, 1))
