@@ -138,15 +138,6 @@ def test_mass_mean_and_variance_off_the_critical_line(phi: str, ensemble: str) -
         check_mass_mean_and_variance(spectrum)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
-@pytest.mark.parametrize("phi", PHIS)
-def test_mass_mean_and_variance_at_every_depth(phi: str, ensemble: str) -> None:
-    for sigma_w, L in itertools.product((None, 0.9, 1.2), (1, 2, 3, 8, 32, 128, 500)):
-        point = {"q": 0.3} if sigma_w is None else {"sigma_w": sigma_w, "sigma_b": 0.3}
-        check_mass_mean_and_variance(JacobianSpectrum(phi, L, ensemble, **point), 10_000)
-
-
 def check_mass_mean_and_variance(spectrum: JacobianSpectrum, n: int = 2000) -> None:
     expected = spectrum.chi**spectrum.depth
     total, mean, square = integrals(spectrum)
@@ -420,13 +411,10 @@ ROOTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("n_networks", "n_each"), [(20, 60), pytest.param(560, 250, marks=pytest.mark.slow)]
-)
-def test_every_root_is_on_its_branch(n_networks: int, n_each: int) -> None:
+def test_every_root_is_on_its_branch() -> None:
     """Half of the points uniform in log lambda, half in probability, inside the support."""
     random = np.random.default_rng(0)
-    n_roots = 0
+    n_networks, n_each, n_roots = 20, 60, 0
     for _ in range(n_networks):
         phi, ensemble = str(random.choice(ROOTS)), ["gaussian", "orthogonal"][random.integers(2)]
         L, q = int(np.exp(random.uniform(np.log(2), np.log(301)))), np.exp(random.uniform(-4.5, 1))
@@ -466,24 +454,6 @@ def inside(spectrum: JacobianSpectrum, n: int, random: np.random.Generator) -> n
     spread = random.uniform(low, part.high, n // 2)
     t = np.append(spread, spectrum.log_quantile(part.cdf_low + mass * random.random(n - n // 2)))
     return np.unique(t[(t > part.low) & (t < part.high)])
-
-
-@pytest.mark.slow
-def test_many_eigenvalues_need_little_memory() -> None:
-    """1e5 eigenvalues, 312 values of the slope: one table of complex terms would take 500 MB."""
-    import tracemalloc
-
-    slopes = np.linspace(0.1, 1.0, 312)
-    spectrum = JacobianSpectrum(layers=[Layer(squared_slopes=slopes)] * 32)
-    lam = np.linspace(1e-3, 0.99, 100_000) * spectrum.s_max**2
-    tracemalloc.start()
-    density = spectrum.density(lam)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert spectrum.diagnostics.n_nodes == 312
-    assert (density > 0).all()
-    print(peak)
-    assert peak < 400e6
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
