@@ -109,3 +109,19 @@ def test_pictures_draw_in_given_axes():
 def test_other_kinds_of_arguments_are_named(error, match, call):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (lambda: structures.clusters(10**6, 10**6), "n_clusters=1000000 and size"),
+        (lambda: structures.ring(10**9), "n=1000000000"),
+        (lambda: structures.chain(10**9), "n=1000000000"),
+        (lambda: structures.grid(10**5, 10**5), "rows=100000 and columns"),
+        (lambda: structures.tree(2, 40), "branching and depth"),
+        (lambda: structures.crosscut(40), "n_attributes"),
+    ],
+)
+def test_worlds_that_no_memory_holds_are_refused(draw, name):
+    with pytest.raises(ValueError, match=name):
+        draw()

@@ -377,7 +377,8 @@ def least_error(
 
     After the last mode has reached the strength that is best for it, every further step does
     harm. So the minimum lies between 0 and that time. There may be several local minima, one for
-    each mode: a grid of at least 400 times, dense where modes rise, is refined around its best.
+    each mode: times up to there, and more in the rise of each mode, are refined around the best.
+    Deeper networks learn more suddenly and get more times.
 
     Parameters
     ----------
@@ -403,8 +404,9 @@ def least_error(
     s, late = s[worth], late[worth]
     end = np.stack([np.maximum(0.1 * late, a0 / s), late])
     begin, stop = passage(s, end, a0 / s, depth, tau=tau)
-    rises = begin[:, None] + (stop - begin)[:, None] * _unit(max(40, 200 // len(s)))
-    spans = [stop.max() * _unit(200), *rises]
+    overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
+    rises = begin[:, None] + (stop - begin)[:, None] * _unit(in_rise)
+    spans = [stop.max() * _unit(overall), *rises]
     grid = np.concatenate(spans)
     values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
     order = grid.argsort()

@@ -29,6 +29,8 @@ __all__ = [
     "tree",
 ]
 
+MOST_NODES = 10_000  # matrices of all pairs: 0.8 GB each
+
 
 @dataclass(frozen=True, eq=False)
 class Structure:
@@ -136,6 +138,12 @@ def gaussian_structure(
     return Structure(name, weights, (covariance + covariance.T) / 2)
 
 
+def _check_nodes(of: str, nodes: int) -> None:
+    """Refuse graphs whose matrices of all pairs no desktop can hold."""
+    if nodes > MOST_NODES:
+        raise ValueError(f"{of} make {nodes} nodes; at most {MOST_NODES} are allowed")
+
+
 def clusters(n_clusters: int = 3, size: int = 5, weight: float = 1.0, sg: float = 2.0) -> Structure:
     """Return disjoint groups, all of whose members are connected.
 
@@ -146,6 +154,7 @@ def clusters(n_clusters: int = 3, size: int = 5, weight: float = 1.0, sg: float 
     """
     check_count("n_clusters", n_clusters)
     check_count("size", size)
+    _check_nodes(f"n_clusters={n_clusters} and size={size}", n_clusters * size)
     graph = np.kron(np.eye(n_clusters), weight * (np.ones((size, size)) - np.eye(size)))
     return gaussian_structure(graph, sg, name="clusters")
 
@@ -161,6 +170,7 @@ def ring(n: int = 12, weight: float = 1.0, sg: float = 2.0) -> Structure:
     array([4.   , 1.931, 1.931, 0.8  , 0.8  ])
     """
     check_count("n", n, 3)
+    _check_nodes(f"n={n}", n)
     graph = weight * np.roll(np.eye(n), 1, axis=1)
     return gaussian_structure(graph + graph.T, sg, name="ring")
 
@@ -174,6 +184,7 @@ def chain(n: int = 12, weight: float = 1.0, sg: float = 2.0) -> Structure:
     array([1.  , 0.5 , 0.25])
     """
     check_count("n", n, 2)
+    _check_nodes(f"n={n}", n)
     graph = weight * np.eye(n, k=1)
     return gaussian_structure(graph + graph.T, sg, name="chain")
 
@@ -188,6 +199,7 @@ def grid(rows: int = 5, columns: int = 5, weight: float = 1.0, sg: float = 2.0) 
     """
     check_count("rows", rows)
     check_count("columns", columns)
+    _check_nodes(f"rows={rows} and columns={columns}", rows * columns)
     path = [np.eye(n, k=1) + np.eye(n, k=-1) for n in (rows, columns)]
     graph = np.kron(path[0], np.eye(columns)) + np.kron(np.eye(rows), path[1])
     return gaussian_structure(weight * graph, sg, name="grid")
@@ -211,6 +223,7 @@ def tree(
     for level in range(depth - 1, -1, -1):
         offsets[level] = position
         position += int(counts[level])
+    _check_nodes("branching and depth", position)
     graph = np.zeros((position, position))
     for level, b in enumerate(branches):
         for child in range(counts[level + 1]):
@@ -228,7 +241,7 @@ def crosscut(n_attributes: int = 3, shares: Sequence[float] | None = None) -> St
     Parameters
     ----------
     n_attributes : int
-        D >= 1; there are 2^D items.
+        D from 1 to 13; there are 2^D items.
     shares : sequence of float, optional
         Share of features that follow each attribute, adding up to 1; by default falling as 4:2:1.
 
@@ -237,7 +250,7 @@ def crosscut(n_attributes: int = 3, shares: Sequence[float] | None = None) -> St
     >>> crosscut(3).spectrum()[:4].round(3)
     array([4.571, 2.286, 1.143, 0.   ])
     """
-    check_range("n_attributes", n_attributes, 1, 16)
+    check_range("n_attributes", n_attributes, 1, 13)  # 8,192 items
     weights = 0.5 ** np.arange(n_attributes) if shares is None else np.array(shares, dtype=float)
     if weights.shape != (n_attributes,) or not (weights >= 0).all() or weights.sum() <= 0:
         raise ValueError(f"shares must be {n_attributes} numbers >= 0, got {shares}")
