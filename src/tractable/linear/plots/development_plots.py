@@ -117,16 +117,6 @@ def plot_trajectories(
     for i in range(n):
         plot.theory(axes, path[:, i, 0], path[:, i, 1], color=colors[labels[i]], lw=1.2, label="_")
         axes.plot(*path[-1, i], "s", color=colors[labels[i]], ms=4, zorder=3)
-        if items is not None and n <= 40:
-            right = path[-1, i, 0] >= np.median(path[-1, :, 0])
-            axes.annotate(
-                items[i],
-                path[-1, i],
-                (5 if right else -5, 3),
-                textcoords="offset points",
-                fontsize=7,
-                ha="left" if right else "right",
-            )
     if measured is not None:
         points = as_float64("measured", measured)
         for i in range(n):
@@ -145,11 +135,52 @@ def plot_trajectories(
     axes.margins(0.14)
     axes.locator_params(nbins=5)
     axes.legend(loc="best")
+    if items is not None and n <= 40:
+        _write_names(axes, path[-1], items)
     if ax is None:
         figure.set_label(
             "Paths of the items through the plane of their hidden similarity; squares are the end."
         )
     return figure
+
+
+def _write_names(axes: Axes, ends: np.ndarray, names: Sequence[str], size: float = 7.0) -> None:
+    """Write names beside the ends of paths (P, 2); where they would overlap, one above another."""
+    axes.apply_aspect()
+    at = axes.transData.transform(ends) * 72 / axes.get_figure(root=True).dpi  # in points
+    right = ends[:, 0] >= np.median(ends[:, 0])
+    sign = np.where(right, 1, -1)
+    width = np.array([0.6 * size * len(name) for name in names])
+    center = at[:, 0] + sign * (5 + width / 2)
+    gap = 1.25 * size
+    heights = at[:, 1].copy()
+    order = np.argsort(heights, kind="stable")
+    for _ in range(200):  # neighbors part in equal steps, until no two meet
+        order = order[np.argsort(heights[order], kind="stable")]
+        moved = False
+        for rank, i in enumerate(order):
+            for j in order[rank + 1 :]:
+                lacking = gap - (heights[j] - heights[i])
+                beside = abs(center[i] - center[j]) >= (width[i] + width[j]) / 2
+                if lacking > 1e-3 and not beside:
+                    heights[i] -= lacking / 2
+                    heights[j] += lacking / 2
+                    moved = True
+        if not moved:
+            break
+    for i, name in enumerate(names):
+        shift = heights[i] - at[i, 1]
+        far = abs(shift) > 0.8 * size  # a thin line says whose name it is
+        axes.annotate(
+            name,
+            ends[i],
+            (sign[i] * (12 if far else 5), shift),
+            textcoords="offset points",
+            fontsize=size,
+            ha="left" if right[i] else "right",
+            va="center",
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#7F7F7F"} if far else None,
+        )
 
 
 def plot_development_tree(
