@@ -147,7 +147,8 @@ def plot_trajectories(
 def _write_names(axes: Axes, ends: np.ndarray, names: Sequence[str], size: float = 7.0) -> None:
     """Write names beside the ends of paths (P, 2); where they would overlap, one above another."""
     axes.apply_aspect()
-    at = axes.transData.transform(ends) * 72 / axes.get_figure(root=True).dpi  # in points
+    inches = axes.figure.dpi_scale_trans.inverted()
+    at = 72 * inches.transform(axes.transData.transform(ends))  # in points
     right = ends[:, 0] >= np.median(ends[:, 0])
     sign = np.where(right, 1, -1)
     width = np.array([0.6 * size * len(name) for name in names])
