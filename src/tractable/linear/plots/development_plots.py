@@ -147,12 +147,13 @@ def plot_trajectories(
 def _write_names(axes: Axes, ends: np.ndarray, names: Sequence[str], size: float = 7.0) -> None:
     """Write names beside the ends of paths (P, 2); where they would overlap, one above another."""
     axes.apply_aspect()
-    at = axes.transData.transform(ends) * 72 / axes.get_figure(root=True).dpi  # in points
+    inches = axes.figure.dpi_scale_trans.inverted()
+    at = 72 * inches.transform(axes.transData.transform(ends))  # in points
     right = ends[:, 0] >= np.median(ends[:, 0])
     sign = np.where(right, 1, -1)
     width = np.array([0.6 * size * len(name) for name in names])
     center = at[:, 0] + sign * (5 + width / 2)
-    gap = 1.25 * size
+    gap = 1.4 * size
     heights = at[:, 1].copy()
     order = np.argsort(heights, kind="stable")
     for _ in range(200):  # neighbors part in equal steps, until no two meet
@@ -161,7 +162,7 @@ def _write_names(axes: Axes, ends: np.ndarray, names: Sequence[str], size: float
         for rank, i in enumerate(order):
             for j in order[rank + 1 :]:
                 lacking = gap - (heights[j] - heights[i])
-                beside = abs(center[i] - center[j]) >= (width[i] + width[j]) / 2
+                beside = abs(center[i] - center[j]) >= (width[i] + width[j]) / 2 + 8
                 if lacking > 1e-3 and not beside:
                     heights[i] -= lacking / 2
                     heights[j] += lacking / 2
