@@ -29,8 +29,7 @@ class GradedProduct:
 
     References
     ----------
-    Loh, Gubernatis et al. 1989, stabilized matrix products; Drmac, Veselic 2008, Jacobi's method
-    (LAPACK's GEJSV).
+    Drmac, Veselic 2008, doi:10.1137/050639193: the Jacobi method that keeps small singular values.
 
     Examples
     --------

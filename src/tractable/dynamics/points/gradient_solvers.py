@@ -89,7 +89,7 @@ def lbfgs(search: Search, max_iter: int) -> None:
 
     References
     ----------
-    Nocedal and Wright, Numerical Optimization, algorithm 7.4.
+    Nocedal and Wright 2006, doi:10.1007/978-0-387-40065-5, algorithm 7.4.
     """
     moves: list[Tensor] = []  # (n, N) each, the newest last
     bends: list[Tensor] = []
