@@ -69,11 +69,12 @@ def fit_gaussian(x: ArrayLike, *, floor: float = 0.0) -> GaussianDensity:
     """
     x = rows("x", x, least=2)
     check_range("floor", floor, 0)
+    few = f"x spans fewer than its {x.shape[1]} dimensions: give more points, or floor > 0"
+    if len(x) <= x.shape[1] and floor == 0:  # said before n^3 operations, not after
+        raise ValueError(few)
     covariance = np.atleast_2d(np.cov(x.T, bias=True)) + floor * np.eye(x.shape[1])
     if np.linalg.eigvalsh(covariance)[0] <= 0:
-        raise ValueError(
-            f"x spans fewer than its {x.shape[1]} dimensions: give more points, or floor > 0"
-        )
+        raise ValueError(few)
     return GaussianDensity(x.mean(0), covariance)
 
 

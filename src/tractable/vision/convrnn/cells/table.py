@@ -30,6 +30,9 @@ CELLS: dict[str, type[Cell]] = {
 }
 
 
+BUILT_IN = frozenset(CELLS)
+
+
 def cell_names() -> tuple[str, ...]:
     """Return the names of all cells, registered ones included."""
     return tuple(CELLS)
@@ -71,8 +74,7 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
         raise ValueError(f"name must be a word without spaces, got {name!r}")
     taken = CELLS.get(name)
     if taken is not None and taken is not cell:
-        ours = taken.__module__.startswith(__package__)
-        if ours or taken.__qualname__ != getattr(cell, "__qualname__", None):
+        if name in BUILT_IN or taken.__qualname__ != getattr(cell, "__qualname__", None):
             raise ValueError(f"name {name!r} is taken by {taken.__name__}")
     for method in ("init_state", "forward"):
         if not callable(getattr(cell, method, None)):
