@@ -72,10 +72,10 @@ def register(name: str, cell: type[Cell]) -> type[Cell]:
     """
     if not isinstance(name, str) or name.split() != [name]:
         raise ValueError(f"name must be a word without spaces, got {name!r}")
-    taken = CELLS.get(name)
-    if taken is not None and taken is not cell:
-        if name in BUILT_IN or taken.__qualname__ != getattr(cell, "__qualname__", None):
-            raise ValueError(f"name {name!r} is taken by {taken.__name__}")
+    taken = CELLS.get(name, cell)
+    anew = name not in BUILT_IN and taken.__qualname__ == getattr(cell, "__qualname__", None)
+    if taken is not cell and not anew:
+        raise ValueError(f"name {name!r} is taken by {taken.__name__}")
     for method in ("init_state", "forward"):
         if not callable(getattr(cell, method, None)):
             raise TypeError(f"cell must define {method}, {cell.__name__} does not")
