@@ -142,8 +142,11 @@ class Learned:
 def operator_of(
     variant: str, dim: int, *, hidden: tuple[int, ...], sigma: float, skip: Any,
     variances: np.ndarray | None, temperature_power: float = 1.0, n_components: int = 0,
+    pixels: tuple[tuple[int, ...], np.ndarray | None] | None = None,
 ) -> Any:  # fmt: skip
     """Return the operator of a variant, untrained.
+
+    With ``pixels`` (shape of an image, basis of its components or None) the net is convolutional.
 
     With ``n_components`` the net sees and moves the first coordinates only: the others keep the
     Gaussian of their variances, which F = 0 has as its law.
@@ -170,6 +173,11 @@ def operator_of(
         return GaussianOperator(
             _energy(dim, 4 * hidden[0]), (dim,), skip=skip, sigma=noise, time_conditioning=seen,
             **settings,
+        )  # fmt: skip
+    if pixels is not None:
+        return GaussianOperator(
+            convolutional(*pixels, n_components or dim), (dim,), skip=skip, sigma=noise,
+            time_conditioning=seen, **settings,
         )  # fmt: skip
     if 0 < n_components < dim:
         inner: Any = mlp_operator(n_components, hidden, sigma=0.1, skip="preconditioned").net
@@ -223,11 +231,44 @@ def _leading(inner: Any, n: int) -> Any:
     return Leading()
 
 
+def convolutional(shape: tuple[int, ...], basis: np.ndarray | None, n: int) -> Any:
+    """Return a convolutional net on components: R' conv(R s), the first n columns of R only.
+
+    Scaled components turned back by R are an image whitened without a rotation, whose pixels
+    keep their neighbors; components beyond n are not seen and not moved.
+    """
+    import torch
+    from torch import nn
+
+    from tractable.walkback import conv_operator
+
+    preset = "digits" if shape[-1] <= 8 else "mnist" if shape[0] == 1 else "cifar"
+    made: Any = conv_operator(shape, preset, sigma=0.1, skip="preconditioned")
+    dim = int(np.prod(shape))
+    rotation = np.eye(dim)[:, :n] if basis is None else basis[:, :n]
+
+    class Pixels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner: nn.Module = made.net
+            self.register_buffer("basis", torch.from_numpy(rotation.copy()).float())
+
+        def forward(self, s: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+            assert isinstance(self.basis, torch.Tensor)
+            image = (s[:, :n] @ self.basis.T).reshape(len(s), *shape)
+            moved = self.inner(image, more).flatten(1) @ self.basis
+            return nn.functional.pad(moved, (0, s.shape[1] - n))
+
+    return Pixels()
+
+
 def learn(
     x: np.ndarray, *, variant: str, seed: int, n_steps: int, hidden: tuple[int, ...],
     sigma: float, factor: float, n_heat: int, n_cold: int, batch: int, skip: str,
     variances: np.ndarray | None = None, temperature_power: float = 1.0, update: Any = "pool",
     learning_rate: float = 2e-3, ema: float = 0.999, n_components: int = 0,
+    pixels: tuple[tuple[int, ...], np.ndarray | None] | None = None,
+    adapt_every: int | None = None,
 ) -> Learned:  # fmt: skip
     """Train the operator of a variant on points x, shape (n, dim)."""
     import torch
@@ -239,14 +280,14 @@ def learn(
     with seeded(derive(seed, "weights")):
         operator = operator_of(
             variant, data.shape[1], hidden=hidden, sigma=sigma, skip=skip, variances=variances,
-            temperature_power=temperature_power, n_components=n_components,
+            temperature_power=temperature_power, n_components=n_components, pixels=pixels,
         )  # fmt: skip
     schedule = Schedule.geometric(n_heat, factor=factor, num_cold=n_cold)
     mode: Any = {"elbo": "elbo", "released": "released_code"}.get(variant, "walkback")
     result = fit(
         operator, data, schedule=schedule, update=update, steps=n_steps, batch_size=batch,
         lr=learning_rate, ema=ema, seed=derive(seed, "training"), progress=False,
-        mode=mode, device="cpu",
+        mode=mode, device="cpu", adapt_every=adapt_every,
     )  # fmt: skip
     return Learned(result.ema_operator, result.schedule, result.prior, data, n_steps)
 
@@ -333,7 +374,10 @@ def untrained(model: Learned) -> Learned:
     return Learned(operator, model.schedule, prior, model.x, 0)
 
 
-def time_updates(dim: int, hidden: tuple[int, ...], length: int, batch: int) -> float:
+def time_updates(
+    dim: int, hidden: tuple[int, ...], length: int, batch: int,
+    image: tuple[int, ...] | None = None,
+) -> float:  # fmt: skip
     """Return the seconds of one pool update of an operator of this size, by trying some."""
     import time
 
@@ -345,6 +389,12 @@ def time_updates(dim: int, hidden: tuple[int, ...], length: int, batch: int) -> 
     weights += dim * hidden[-1]
     rows = int(min(length * batch, max(16, 2e9 / (8 * weights))))  # at most 2 GFLOP a try
     operator: Any = mlp_operator(dim, hidden, sigma=0.1, skip="preconditioned")
+    if image is not None:
+        rows = min(length * batch, 32)
+        operator = operator_of(
+            "fixed", dim, hidden=hidden, sigma=0.1, skip="preconditioned", variances=None,
+            pixels=(image, None),
+        )  # fmt: skip
     optimizer = torch.optim.Adam(operator.parameters(), 1e-3)
     x, temperature = torch.randn(rows, dim), torch.ones(rows)
     best = float("inf")

@@ -233,11 +233,11 @@ def figures(theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
     return found
 
 
-def cost(study: Any, dim: int, *, rivals: bool) -> Cost:
+def cost(study: Any, dim: int, *, rivals: bool, image: tuple[int, ...] | None = None) -> Cost:
     """Return what a run costs, from timed updates of the same net."""
     length = study.n_cold + study.n_heat
     rows = study.batch * length
-    per_update = time_updates(dim, (study.n_hidden,) * 3, length, study.batch)
+    per_update = time_updates(dim, (study.n_hidden,) * 3, length, study.batch, image)
     forward = per_update / 4 / rows  # seconds of one row of a forward pass
     draws = study.n_draws * (2 * length + study.repeats * 2 * length + study.far)
     draws += 200 * study.n_far_chains + 4000 * length

@@ -138,7 +138,7 @@ def learn_images(
     *, data: str, n_train: int, n_test: int, seed: int, n_steps: int, n_hidden: int, batch: int,
     sigma: float, factor: float, n_heat: int, n_draws: int, n_paths: int, n_likelihood: int,
     classifier_steps: int, far: int, n_far_chains: int, repeats: int, n_cold: int,
-    n_components: int = 0, split: int = 0,
+    n_components: int = 0, split: int = 0, net: str = "mlp",
 ) -> xr.Dataset:  # fmt: skip
     """Learn the images; return metrics of every way to sample, the bound, chains, completions."""
     import torch
@@ -155,6 +155,7 @@ def learn_images(
             images.train, variant="fixed", seed=seed, n_steps=n_steps, hidden=(n_hidden,) * 3,
             sigma=sigma, factor=factor, n_heat=n_heat, n_cold=n_cold, batch=batch, skip="gaussian",
             variances=variances, n_components=n_components,
+            pixels=(images.space.shape, images.space.basis) if net == "conv" else None,
         )  # fmt: skip
         blank = learning.untrained(model)
     extra = tuple(sorted({0, min(30, far), far}))

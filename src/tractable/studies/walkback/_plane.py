@@ -208,6 +208,7 @@ def ablate(
     *, name: str, variant: str, seed: int, n_steps: int, n_hidden: int, n_test: int, n_paths: int,
     sigma: float, factor: float, n_heat: int, n_cold: int, extra: tuple[int, ...],
     temperature_power: float = 1.0, update: str = "pool", skip: str = "preconditioned",
+    adaptations: int = 0,
 ) -> xr.Dataset:  # fmt: skip
     """Learn one law with one thing changed, on as many rows as the recipe sees."""
     import torch
@@ -226,6 +227,7 @@ def ablate(
             train, variant=variant, seed=seed, n_steps=updates, hidden=(n_hidden,) * 3,
             sigma=sigma, factor=factor, n_heat=n_heat, n_cold=n_cold, batch=32, skip=skip,
             temperature_power=temperature_power, update=update, learning_rate=RATE,
+            adapt_every=max(updates // (adaptations + 1), 1) if adaptations else None,
         )  # fmt: skip
         chain = model.chain(n_test, extra=extra, seed=derive(seed, "chain"))
         x = torch.from_numpy(test[:N_DRAWN]).float()
@@ -252,6 +254,7 @@ def ablate(
             "end_std": ((), model.end_std(seed), {"units": "units of the data"}),
             "sigma": ((), model.sigma(x), {"units": "units of the data"}),
             "updates": ((), updates, ONE),
+            "ladder": ((), len(model.schedule), ONE),
         },
         coords={"extra": list(extra)},
     )

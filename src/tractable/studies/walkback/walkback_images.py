@@ -53,6 +53,8 @@ class WalkbackImages(Study):
     """Updates of the weights."""
     n_hidden: Annotated[int, Range(2, 8192, log=True)] = 256
     """Units of each of three hidden layers."""
+    net: Literal["mlp", "conv"] = "mlp"
+    """Net of the walk; conv: convolutions down and up again on the whitened image."""
     batch: Annotated[int, Range(1, 4096, log=True)] = 16
     """Rows for each temperature in an update."""
     sigma: Annotated[float, Range(1e-3, 1.0, log=True)] = 0.25
@@ -134,6 +136,7 @@ class WalkbackImages(Study):
             "repeats": self.repeats,
         }  # fmt: skip
         settings["n_components"] = self.n_components
+        settings["net"] = self.net
         points = [
             common | settings | {"seed": derive(run.seed, "images", i)} for i in range(self.n_seeds)
         ]
@@ -181,4 +184,5 @@ class WalkbackImages(Study):
 
     def cost(self, run: Run) -> Cost:
         shape = SHAPES[self.resolved()[0]]
-        return tables.cost(self, int(np.prod(shape)), rivals=self.ddpm)
+        image = shape if self.net == "conv" else None
+        return tables.cost(self, int(np.prod(shape)), rivals=self.ddpm, image=image)
