@@ -7,6 +7,7 @@ that array under the prior of these rows never looks at ``noise_by``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,14 +58,14 @@ def unequal(mode: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
 @pytest.mark.parametrize("schedule", ["sequential", "parallel"])
-def test_it_is_scaling_by_hand(mode: int, schedule: str, monkeypatch) -> None:
+def test_it_is_scaling_by_hand(mode: int, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Four sweeps: longer ones may leap ahead along steps, whose lengths depend on units. And with
     # one noise variance, what is assumed is corrected by what is left over: not here.
     monkeypatch.setattr(learning, "EXCESS", 1.0)
     Y, _, variance = unequal(mode)
     sd = variance.sqrt()
     start = [0.6 + 0.1 * torch.randn(n, 1, dtype=torch.float64) for n in SHAPE]
-    settings = {"units": "model", "schedule": schedule, "max_iter": 4, "tol": 0.0}
+    settings: dict[str, Any] = {"units": "model", "schedule": schedule, "max_iter": 4, "tol": 0.0}
     with quiet():
         own = amp(Y, 1, priors=PRIOR, noise=variance, noise_by=(mode,), init=start, **settings)
     by_slice = sd.reshape([-1 if a == mode else 1 for a in range(3)])
@@ -83,7 +84,7 @@ def test_weighted_slices_are_decomposed_better() -> None:
     errors = []
     for seed in range(3):
         Y, W, variance = unequal(0, seed)
-        settings = {"priors": PRIOR, "units": "model"}
+        settings: dict[str, Any] = {"priors": PRIOR, "units": "model"}
         fits = (
             amp(Y, 1, noise=variance, noise_by=0, **settings),
             amp(Y, 1, noise="estimate", noise_by=0, **settings),
@@ -115,7 +116,7 @@ def test_weighted_slices_are_decomposed_better() -> None:
         ({"noise": np.r_[np.nan, np.ones(23)], "noise_by": 0}, "noise must be"),
     ],
 )
-def test_what_is_refused(settings: dict, message: str) -> None:
+def test_what_is_refused(settings: dict[str, Any], message: str) -> None:
     Y = torch.randn(*SHAPE, dtype=torch.float64)
     with pytest.raises(ValueError, match=message):
         amp(Y, 1, **settings)
