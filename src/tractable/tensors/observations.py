@@ -283,8 +283,9 @@ def check_noise_by(noise_by: Any, order: int) -> int | None:
     """Return the mode of a heteroscedastic noise, or None."""
     if noise_by is None:
         return None
-    modes = (noise_by,) if isinstance(noise_by, int) else tuple(noise_by)
-    if len(modes) != 1:
+    modes = (noise_by,) if isinstance(noise_by, int | np.integer) else noise_by
+    one = isinstance(modes, Sequence | np.ndarray) and len(modes) == 1
+    if not one or isinstance(modes[0], bool) or not isinstance(modes[0], int | np.integer):
         raise ValueError(f"noise_by must name one mode, such as (0,), got {noise_by!r}")
     check_choice("noise_by", modes[0], range(order))
     return int(modes[0])

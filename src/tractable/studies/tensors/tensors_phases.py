@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -34,6 +35,7 @@ class TensorsPhases(Study):
     presets: ClassVar = {
         "smoke": {"side": 24, "n_noise": 4, "n_draws": 1, "n_grid": 8},
         "paper": {"side": 300, "n_noise": 25, "n_draws": 10, "n_grid": 80},
+        "explore": {"side": 60, "n_noise": 8, "n_draws": 1, "n_grid": 12},
     }
 
     side: Annotated[int, Range(10, 2000, log=True)] = 120
@@ -94,7 +96,7 @@ class TensorsPhases(Study):
             np.linspace(0.02, 1.25, 300) * float(thresholds((1, 1, 1), self.prior).dyn), self.noises
         )
         found, best = branch_overlaps(fixed_point_curve((1, 1, 1), self.prior), fine)
-        table = [thresholds((1, 1, 1), f"gaussian({mean})") for mean in TABLE_MEANS]
+        alg, it, dyn = table_thresholds()
         here = thresholds((1, 1, 1), self.prior)
         one = {"units": "1"}
         return xr.Dataset(
@@ -105,31 +107,19 @@ class TensorsPhases(Study):
                 "map_dyn": ("mean", diagram.dyn[0], one),
                 "found": ("noise", found[:, 0], one),
                 "best": ("noise", best[:, 0], one),
-                "table_alg": ("table", np.array([row.alg for row in table]), one),
-                "table_it": ("table", np.array([row.it for row in table]), one),
-                "table_dyn": ("table", np.array([row.dyn for row in table]), one),
+                "table_alg": ("table", np.array(alg), one),
+                "table_it": ("table", np.array(it), one),
+                "table_dyn": ("table", np.array(dyn), one),
                 "alg": ((), here.alg, one),
                 "it": ((), here.it, one),
                 "dyn": ((), here.dyn, one),
-                "tricritical": ((), self._tricritical(), one),
+                "tricritical": ((), tricritical_mean(), one),
             },
             coords={"mean": means, "level": levels, "noise": fine, "table": list(TABLE_MEANS)},
         )
 
     def _axes(self) -> tuple[np.ndarray, np.ndarray]:
         return np.linspace(0.0, 0.5, self.n_grid), np.linspace(0.01, 0.55, self.n_grid)
-
-    @staticmethod
-    def _tricritical() -> float:
-        """Return the mean at which the hard phase ends, by bisection on the kind of transition."""
-        from tractable.tensors import thresholds
-
-        low, high = 0.2, 0.5
-        while high - low > 1e-5:
-            middle = (low + high) / 2
-            smooth = thresholds((1, 1, 1), f"gaussian({middle})").kind == "smooth"
-            low, high = (low, middle) if smooth else (middle, high)
-        return (low + high) / 2
 
     def jump(self, theory: xr.Dataset, measured: xr.Dataset) -> np.ndarray:
         """Return the noise at which each draw's overlap falls half-way below the optimum."""
@@ -211,6 +201,28 @@ class TensorsPhases(Study):
         from tractable.studies.tensors._trials import cost_of
 
         return cost_of((self.side,) * 3, self.prior, 0.2, self.n_noise * self.n_draws, 60)
+
+
+@functools.cache
+def table_thresholds() -> tuple[tuple[float, ...], ...]:
+    """Return delta_alg, delta_it and delta_dyn of the table's means: no field changes them."""
+    from tractable.tensors import thresholds
+
+    rows = [thresholds((1, 1, 1), f"gaussian({mean})") for mean in TABLE_MEANS]
+    return tuple(tuple(getattr(row, name) for row in rows) for name in ("alg", "it", "dyn"))
+
+
+@functools.cache
+def tricritical_mean() -> float:
+    """Return the mean at which the hard phase ends, by bisection on the kind of transition."""
+    from tractable.tensors import thresholds
+
+    low, high = 0.2, 0.5
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        smooth = thresholds((1, 1, 1), f"gaussian({middle})").kind == "smooth"
+        low, high = (low, middle) if smooth else (middle, high)
+    return (low + high) / 2
 
 
 TABLE = "equal free entropies by direct evaluation, docs/theory/tensors.md (T24)"

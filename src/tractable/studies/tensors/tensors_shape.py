@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -37,6 +38,7 @@ class TensorsShape(Study):
     presets: ClassVar = {
         "smoke": {"n_grid": 5, "side": 24, "n_draws": 1},
         "paper": {"n_grid": 31, "side": 400, "n_draws": 20},
+        "explore": {"n_grid": 5, "side": 60, "n_draws": 1},
     }
 
     n_grid: Annotated[int, Range(3, 101)] = 13
@@ -94,7 +96,7 @@ class TensorsShape(Study):
         from tractable.tensors import state_evolution, thresholds
 
         prior = f"gaussian({TABLE_MEAN})"
-        table = [thresholds(shape, prior) for shape in SHAPES]
+        table = table_thresholds()
         grid = [thresholds(shape, prior) for shape in self.triangle]
         overlap = [
             state_evolution(shape, f"gaussian({self.mean})", self.noise, tol=1e-9).overlap[:, 0, 0]
@@ -105,8 +107,8 @@ class TensorsShape(Study):
         return xr.Dataset(
             {
                 **{
-                    f"table_{name}": ("row", np.array([getattr(t, name) for t in table]), one)
-                    for name in names
+                    f"table_{name}": ("row", np.array(values), one)
+                    for name, values in zip(names, table, strict=True)
                 },
                 **{
                     name: ("shape", np.array([getattr(t, name) for t in grid]), one)
@@ -225,3 +227,12 @@ class TensorsShape(Study):
 
         prior = f"gaussian({self.mean})"
         return cost_of((self.side,) * 3, prior, self.noise, 3 * self.n_draws, 30)
+
+
+@functools.cache
+def table_thresholds() -> tuple[tuple[float, ...], ...]:
+    """Return delta_alg, delta_it and delta_dyn of the table's shapes: no field changes them."""
+    from tractable.tensors import thresholds
+
+    rows = [thresholds(shape, f"gaussian({TABLE_MEAN})") for shape in SHAPES]
+    return tuple(tuple(getattr(row, name) for row in rows) for name in ("alg", "it", "dyn"))
