@@ -133,10 +133,8 @@ class WalkbackImages(Study):
             "n_steps": self.n_steps, "batch": self.batch, "sigma": self.sigma,
             "factor": self.factor, "n_heat": self.n_heat, "n_paths": self.n_paths,
             "n_cold": self.n_cold, "far": self.far, "n_far_chains": self.n_far_chains,
-            "repeats": self.repeats,
+            "repeats": self.repeats, "n_components": self.n_components, "net": self.net,
         }  # fmt: skip
-        settings["n_components"] = self.n_components
-        settings["net"] = self.net
         points = [
             common | settings | {"seed": derive(run.seed, "images", i)} for i in range(self.n_seeds)
         ]
