@@ -374,6 +374,20 @@ def untrained(model: Learned) -> Learned:
     return Learned(operator, model.schedule, prior, model.x, 0)
 
 
+def multiplications(dim: int, hidden: tuple[int, ...], image: tuple[int, ...]) -> float:
+    """Return the multiplications of the convolutional operator for one state."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    operator: Any = operator_of(
+        "fixed", dim, hidden=hidden, sigma=0.1, skip="preconditioned", variances=None,
+        pixels=(image, None),
+    )  # fmt: skip
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        operator.sample(torch.randn(2, dim), torch.ones(2))
+    return counter.get_total_flops() / 4  # two states, and a sum beside each product
+
+
 def time_updates(
     dim: int, hidden: tuple[int, ...], length: int, batch: int,
     image: tuple[int, ...] | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.studies.walkback import _pictures as pictures
-from tractable.studies.walkback._learning import PAPER, time_updates
+from tractable.studies.walkback._learning import PAPER, multiplications, time_updates
 from tractable.study import Check, Cost, Table
 
 if TYPE_CHECKING:
@@ -244,7 +244,9 @@ def cost(study: Any, dim: int, *, rivals: bool, image: tuple[int, ...] | None = 
     bound = 4 * study.n_paths * study.n_likelihood * length
     updates = study.n_steps * (study.n_seeds + 0.6 * rivals)
     seconds = per_update * updates + forward * (draws + bound) * study.n_seeds + 10.0
-    weights = 2 * study.n_hidden**2 + 2 * dim * study.n_hidden
+    weights = 2.0 * study.n_hidden**2 + 2 * dim * study.n_hidden
+    if image is not None:
+        weights = multiplications(dim, (study.n_hidden,) * 3, image)
     return Cost(
         8.0 * rows * weights * updates + 2.0 * weights * (draws + bound) * study.n_seeds,
         4.0 * (20 * rows * study.n_hidden + 16 * weights + study.n_draws * dim * 10),
