@@ -676,3 +676,45 @@ def test_a_worker_claims_a_gpu_of_its_own(tmp_path: Path) -> None:
         worker.communicate("")
     assert devices.claim("cpu") == "cpu"
     assert devices.claim("auto", n_devices=0) == "auto"
+
+
+def test_a_point_of_other_dimensions_fails_and_costs_no_other(tmp_path: Path) -> None:
+    odd = Path(__file__).parent / "odd_study.py"
+    grid = ("--grid", "n=1,2", "mode=good,flat,raise")
+    code, _, said = cli("sweep", odd, *grid, "--workers", 0, "--out", tmp_path, cwd=tmp_path)
+    assert code == 1
+    (folder,) = (tmp_path / "odd" / "sweeps").iterdir()
+    failures = json.loads((folder / "failures.json").read_text())
+    failed = {f["point"]["mode"]: f["error"] for f in failures}
+    assert failed == {
+        "flat": "ValueError: y has the dimensions (), but (i) at n=1, mode=good",
+        "raise": "ValueError: n = 2 is not liked",  # its first line, with its type
+    }
+    assert "n=2, mode=raise: ValueError: n = 2 is not liked" in said
+    found = xr.load_dataset(folder / "result.nc", engine="h5netcdf")
+    assert found.y.sel(n=2, mode="good").values.tolist() == [1.0, 2.0]
+    assert found.y.sel(mode=["flat", "raise"]).isnull().all()
+
+
+def test_a_dry_sweep_counts_points_of_a_study_without_cost(tmp_path: Path) -> None:
+    odd = Path(__file__).parent / "odd_study.py"
+    code, out, _ = cli("sweep", odd, "--grid", "n=1,2", "--dry-run", cwd=tmp_path)
+    assert code == 0
+    assert "2 points, 0 of them finished" in out
+    assert "does not say what a point costs" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--over", "n=100"), "over: 1 value that is not permitted; nothing was run"),
+        (("--storage", "sqlite:////nowhere/x.db"), "storage: sqlite:////nowhere/x.db cannot be op"),
+    ],
+)
+def test_a_search_names_its_own_flags(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    odd = Path(__file__).parent / "odd_study.py"
+    common = ("search", odd, "--objective", "z", "--trials", 1, "--workers", 0)
+    code, _, said = cli(*common, *words, cwd=tmp_path)
+    assert code == 2
+    assert message in said
+    assert "Traceback" not in said

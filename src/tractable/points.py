@@ -142,9 +142,20 @@ def compute(order: Order) -> list[Report]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a traceback that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    r"""Return the line of a traceback that names the error, or the last one of another text.
+
+    Examples
+    --------
+    >>> last_line("Traceback:\n  File 'a.py', in f\n    g()\nValueError: no n = 1\nor 2")
+    'ValueError: no n = 1'
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    frames = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+    if frames:
+        after = [line for line in lines[frames[-1] :] if not line[0].isspace()]
+        if after:
+            return after[0]
+    return lines[-1].strip() if lines else ""
 
 
 # --- in a run folder -------------------------------------------------------------------------

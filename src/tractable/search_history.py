@@ -57,7 +57,11 @@ def _storage(url: str) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     if "://" in url:
-        return RDBStorage(url)
+        try:
+            return RDBStorage(url)
+        except Exception as error:  # whatever the driver of the database raises
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"storage: {url} cannot be opened: {why}") from error
     return JournalStorage(JournalFileBackend(url))
 
 

@@ -285,7 +285,38 @@ class Plan:
                     **{"error": self._why_unread(point), "traceback": ""},
                     "folder": point.digest,
                 }
-        return self._dataset(found)
+        return self._dataset(self._of_one_shape(found))
+
+    def _of_one_shape(self, found: list[Numbers]) -> list[Numbers]:
+        """Leave out points whose variables have other dimensions than before: they have failed."""
+        first: dict[Any, tuple[set[Any], int]] = {}
+        odd: dict[int, tuple[Any, set[Any], set[Any], int]] = {}
+        for numbers in found:
+            for part in (numbers.measured, numbers.theory):
+                if part.stacked:  # points of one file have one shape
+                    continue
+                number = part.positions[0]
+                for name, variable in part.dataset.data_vars.items():
+                    before, where = first.setdefault(name, ({*variable.dims}, number))
+                    if {*variable.dims} != before:
+                        odd[number] = (name, {*variable.dims}, before, where)
+        if not odd:
+            return found
+        points = {point.number: point for point in self.points()}
+        for number, (name, dims, before, where) in odd.items():
+            here, there = (f"({', '.join(sorted(map(str, some)))})" for some in (dims, before))
+            error = (
+                f"ValueError: {name} has the dimensions {here}, but {there} at "
+                f"{self._where(points[where])}"
+            )
+            self._state[number] = FAILED
+            self.failures[number] = {
+                **{"point": self._values(points[number]), "seed": points[number].seed},
+                **{"attempts": 1, "error": error, "traceback": ""},
+                "folder": points[number].digest,
+            }
+            log.warning("point %s failed: %s", self._where(points[number]), error)
+        return [n for n in found if n.measured.positions[0] not in odd]
 
     def _why_unread(self, point: Point) -> str:
         if (self.runs / point.digest).exists():

@@ -409,4 +409,6 @@ def _raise(wrong: list[str], what: str, n_wrong: int | None = None) -> None:
         return
     named = "\n  ".join(wrong[:LARGEST_NAMED])
     more = f"\n  and {n_wrong - LARGEST_NAMED} more" if n_wrong > LARGEST_NAMED else ""
+    if n_wrong == 1:
+        what = what.replace("s that are", " that is")
     raise ValueError(f"grid: {n_wrong} {what}; nothing was run:\n  {named}{more}")

@@ -1,0 +1,29 @@
+"""A study for the tests of sweeps whose points differ in shape, or fail at length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from tractable.study import Range, Run, Study
+
+
+@dataclass(frozen=True)
+class Odd(Study):
+    """Points of odd shapes."""
+
+    n: Annotated[int, Range(1, 50)] = 1
+    """Number of values."""
+    mode: Literal["good", "flat", "raise"] = "good"
+    """What happens."""
+
+    def measure(self, run: Run) -> xr.Dataset:
+        if self.mode == "raise":
+            raise ValueError(f"n = {self.n} is not liked\nfor a reason on a line of its own")
+        return xr.Dataset({"y": 1.0 if self.mode == "flat" else ("i", np.arange(self.n) + 1.0)})
+
+    def theory(self, measured: Any = None) -> xr.Dataset:
+        return xr.Dataset({"z": 1.0})
