@@ -192,7 +192,7 @@ def test_grid_syntax(text: str, values: tuple[Any, ...]) -> None:
         (["gain=many"], "gain must be float, got 'many'"),
         (["sizes=2,8"], "takes tuples"),
         (["gain=1,11,-3", "depth=0,2"], r"3 values that are not(.|\n)*11(.|\n)*-3(.|\n)*depth"),
-        (["gain=1,9", "depth=8,9"], r"1 points that(.|\n)*gain=9.0, depth=9: gain and depth"),
+        (["gain=1,9", "depth=8,9"], r"1 point that(.|\n)*gain=9.0, depth=9: gain and depth"),
     ],
 )
 def test_a_bad_grid_is_refused_before_anything_runs(
