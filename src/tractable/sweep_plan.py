@@ -289,15 +289,15 @@ class Plan:
 
     def _of_one_shape(self, found: list[Numbers]) -> list[Numbers]:
         """Leave out points whose variables have other dimensions than before: they have failed."""
-        first: dict[Any, tuple[set[Any], int]] = {}
+        first: dict[tuple[int, Any], tuple[set[Any], int]] = {}
         odd: dict[int, tuple[Any, set[Any], set[Any], int]] = {}
         for numbers in found:
-            for part in (numbers.measured, numbers.theory):
+            for kind, part in enumerate((numbers.measured, numbers.theory)):
                 if part.stacked:  # points of one file have one shape
                     continue
                 number = part.positions[0]
                 for name, variable in part.dataset.data_vars.items():
-                    before, where = first.setdefault(name, ({*variable.dims}, number))
+                    before, where = first.setdefault((kind, name), ({*variable.dims}, number))
                     if {*variable.dims} != before:
                         odd[number] = (name, {*variable.dims}, before, where)
         if not odd:
