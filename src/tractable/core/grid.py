@@ -385,7 +385,7 @@ def _refuse(hints: Mapping[str, Any], axes: list[Axis]) -> None:
                 check_field(axis.name, value, hints[axis.name])
             except (ValueError, TypeError) as error:
                 wrong.append(str(error))
-    _raise(wrong, "values that are not permitted")
+    _raise(wrong, "value")
 
 
 def _refuse_points(grid: Grid, build: Callable[[dict[str, Any]], object]) -> None:
@@ -400,7 +400,7 @@ def _refuse_points(grid: Grid, build: Callable[[dict[str, Any]], object]) -> Non
             if n_wrong <= LARGEST_NAMED:
                 where = ", ".join(f"{name}={value}" for name, value in point.items())
                 wrong.append(f"{where}: {error}")
-    _raise(wrong, "points that are not permitted", n_wrong)
+    _raise(wrong, "point", n_wrong)
 
 
 def _raise(wrong: list[str], what: str, n_wrong: int | None = None) -> None:
@@ -409,6 +409,5 @@ def _raise(wrong: list[str], what: str, n_wrong: int | None = None) -> None:
         return
     named = "\n  ".join(wrong[:LARGEST_NAMED])
     more = f"\n  and {n_wrong - LARGEST_NAMED} more" if n_wrong > LARGEST_NAMED else ""
-    if n_wrong == 1:
-        what = what.replace("s that are", " that is")
-    raise ValueError(f"grid: {n_wrong} {what}; nothing was run:\n  {named}{more}")
+    count = f"1 {what} that is" if n_wrong == 1 else f"{n_wrong} {what}s that are"
+    raise ValueError(f"grid: {count} not permitted; nothing was run:\n  {named}{more}")

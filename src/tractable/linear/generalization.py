@@ -11,7 +11,6 @@ inputs with A != 1: derived here.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -184,7 +183,7 @@ def generalization_curve(
     """
     s = np.sort(np.atleast_1d(as_float64("snr", snr, low=0.0)))[::-1]
     times = np.atleast_1d(as_float64("t", t, low=0.0, high=np.inf))
-    if times.ndim != 1 or np.any(np.diff(times) < 0):
+    if times.ndim != 1 or (times[1:] < times[:-1]).any():
         raise ValueError("t must be a list of times in ascending order")
     check_depth(depth)
     check_size("init_strength", init_strength)
@@ -239,8 +238,7 @@ def generalization_curve(
 def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -> Floats:
     """Return the strengths (K, T) that are learned of s (K,) at times t (T,); white inputs.
 
-    The same as `deep_strength`, without its checks and in one pass for two layers. The array is the
-    caller's to change, and good until the thread's next call.
+    The same as `deep_strength`, without its checks and in one pass for two layers.
 
     Examples
     --------
@@ -259,8 +257,7 @@ def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -
 def decays(start: Floats, rate: Floats, t: Floats) -> Floats:
     """Return start * exp(-rate t) for start and rate (K,) at times (T,), shape (K, T).
 
-    At equally spaced times most are products of two short tables, in memory that is used again:
-    exponentials and fresh memory are what costs. The array is good until the thread's next call.
+    At equally spaced times most are products of two short tables: exponentials cost the most here.
 
     Examples
     --------
@@ -275,22 +272,8 @@ def decays(start: Floats, rate: Floats, t: Floats) -> Floats:
         return start * np.exp(rate * t)
     block = math.isqrt(n)
     coarse, fine = start * np.exp(rate * t[::block]), np.exp(rate * (t[:block] - t[0]))
-    shape = (*coarse.shape, block)
-    table = np.multiply(coarse[:, :, None], fine[:, None, :], out=_scratch(shape))
+    table = coarse[:, :, None] * fine[:, None, :]
     return table.reshape(len(rate), -1)[:, :n]
-
-
-_LOCAL = threading.local()
-_SCRATCH = 2**18  # entries that are kept: 2 MB
-
-
-def _scratch(shape: tuple[int, ...]) -> Floats:
-    size = math.prod(shape)
-    if size > _SCRATCH:
-        return np.empty(shape)
-    if not hasattr(_LOCAL, "scratch"):
-        _LOCAL.scratch = np.empty(_SCRATCH)
-    return np.asarray(_LOCAL.scratch[:size].reshape(shape))
 
 
 def noisy_modes(

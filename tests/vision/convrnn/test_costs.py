@@ -53,6 +53,30 @@ def test_recomputation_halves_the_memory_and_the_prediction_holds() -> None:
     assert peak["sqrt"] <= 0.5 * peak["none"]
 
 
+def counted(net: ConvRNN, x: torch.Tensor, **call: Any) -> int:
+    """Count the multiplications of a forward pass that is computed."""
+    total = 0
+
+    def add(module: Any, inputs: Any, out: torch.Tensor) -> None:
+        nonlocal total
+        total += out.numel() * module.weight[0].numel()
+
+    kinds = torch.nn.Conv2d | torch.nn.Linear
+    hooks = [m.register_forward_hook(add) for m in net.modules() if isinstance(m, kinds)]
+    with torch.no_grad():
+        net(x, **call)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def test_operations_are_those_of_a_pass_whose_state_is_not_kept() -> None:
+    """What no readout sees is left out of such a pass, and out of the count."""
+    net, x = small(), torch.rand(1, 1, 16, 16)
+    assert net.cost(6).macs == counted(net, x, T=6)
+    assert net.cost(6).macs < counted(net, x, T=6, keep_state=True)
+
+
 def test_errors_name_node_and_length() -> None:
     net = small()
     x = torch.rand(2, 1, 16, 16)

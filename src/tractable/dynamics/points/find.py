@@ -48,12 +48,8 @@ ROOT_TOL = 1e-12
 TAU_C = 20.0  # steps
 RELAX_STEPS = 5
 COMPLETE = ("auto", "newton", "lm", "krylov")  # may find every root
-SLOW_STEPS = {
-    "chord": 20,
-    "slow": 10,
-    "relax": 100,
-    "adam": 150,
-}  # without a tol: more would slide along
+# Without a tol: more steps would slide along the manifold.
+SLOW_STEPS = {"chord": 20, "slow": 10, "relax": 100, "adam": 150}
 NEWTON_STEPS = 30  # of method="auto"; then Levenberg-Marquardt takes over
 MAX_NEWTON_STATE = 1500  # beyond it no matrix is factored: Newton-Krylov
 

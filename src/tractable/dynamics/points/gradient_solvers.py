@@ -18,13 +18,13 @@ import itertools
 import torch
 from torch import Tensor
 
-from tractable.dynamics.points.search import MINIMUM, NON_FINITE, STALLED, Search
+from tractable.dynamics.points.search import MINIMUM, STALLED, Search
 
 __all__ = ["adam", "anderson", "lbfgs"]
 
 HISTORY = 10  # steps that L-BFGS remembers
 WINDOW = 6  # steps of F that Anderson mixing combines
-RATE, PATIENCE = 0.1, 20  # of Adam: first step length in units of rms state, steps without a fall
+RATE, PATIENCE = 0.1, 20  # of Adam: first step length over the start's rms, steps without a fall
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.999
 SLOWEST = 1e-7  # share of the first step length at which Adam gives a start up
 ARMIJO, HALVINGS = 1e-4, 25
@@ -47,12 +47,13 @@ def adam(search: Search, max_iter: int) -> None:
     """
     state, best, best_q = search.state.clone(), search.state.clone(), search.q.clone()
     first, second = torch.zeros_like(state), torch.zeros_like(state)
-    spread = search.state.square().mean().sqrt().clamp(min=1e-2)
-    rate = torch.full_like(search.q, RATE) * spread
+    first_rate = RATE * search.state.square().mean(1).sqrt().clamp(min=1e-2)
+    rate = first_rate.clone()
     age, waited = torch.zeros_like(search.n_iter), torch.zeros_like(search.n_iter)
     for active in search.iterate("adam", max_iter):
         gradient = _gradient(search, active, state[active])
-        _settle_minima(search, active, gradient)
+        at_best = waited[active] == 0  # elsewhere the gradient is not that of the best state
+        _settle_minima(search, active[at_best], gradient[at_best])
         age[active] += 1
         first[active] = FIRST_MOMENT * first[active] + (1 - FIRST_MOMENT) * gradient
         second[active] = SECOND_MOMENT * second[active] + (1 - SECOND_MOMENT) * gradient.square()
@@ -61,19 +62,18 @@ def adam(search: Search, max_iter: int) -> None:
         tiny = torch.finfo(v.dtype).tiny ** 0.5
         trial = search.clip(state[active] - rate[active][:, None] * m / (v.sqrt() + tiny))
         residual, q = search.evaluate(active, trial)
-        fell = q < best_q[active]
+        fell = q < best_q[active]  # false where q is not finite: the step was too long
         state[active] = trial
-        search.settle(active[~q.isfinite()], NON_FINITE)
         still = (search.status[active] != MINIMUM) & fell
         search.move(active[still], trial[still], residual[still], q[still])
         best[active[still]], best_q[active[still]] = trial[still], q[still]
         waited[active] = torch.where(fell, 0, waited[active] + 1)
-        tired = active[waited[active] >= PATIENCE]
+        tired = active[(waited[active] >= PATIENCE) | ~q.isfinite()]
         # Half the length, from the best state, with moments that forget the way there.
         rate[tired] /= 2
         state[tired] = best[tired]
         first[tired], second[tired], age[tired], waited[tired] = 0.0, 0.0, 0, 0
-        search.settle(tired[rate[tired] < SLOWEST * RATE * spread], STALLED)
+        search.settle(tired[rate[tired] < SLOWEST * first_rate[tired]], STALLED)
 
 
 def lbfgs(search: Search, max_iter: int) -> None:

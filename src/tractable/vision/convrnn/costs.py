@@ -91,8 +91,11 @@ def cost(
     x = torch.zeros(shape, device="meta")
     per_step = macs_per_step(twin)
     saved = _Saved()
-    with saved, _Operations(twin) as counted:
+    with saved:
         out = twin(x, **call, keep_state=True)
+    # Counted apart: without a state to keep, steps that no readout sees are not computed.
+    with torch.no_grad(), _Operations(twin) as counted:
+        twin(x, **call)
     assert out.state is not None
     kept = [*out.state.outputs.values(), *(s for parts in out.state.states.values() for s in parts)]
     between = sum(4 * z.numel() for z in kept)
