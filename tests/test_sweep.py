@@ -707,6 +707,24 @@ def test_a_dry_sweep_counts_points_of_a_study_without_cost(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("n=1,2", "--n", 3), "--n and --grid n=... exclude one another"),
+        (("seed=0:2", "--seed=1"), "--seed and --grid seed=... exclude one another"),
+        (("n=1:5:2",), "grid: n=1:5:2 is no interval: write low:high, low:high:lin5 or"),
+        (("n=100",), "grid: 1 value that is not permitted; nothing was run"),
+    ],
+)
+def test_a_sweep_says_what_is_wrong(
+    words: tuple[object, ...], message: str, tmp_path: Path
+) -> None:
+    odd = Path(__file__).parent / "odd_study.py"
+    code, _, said = cli("sweep", odd, "--workers", 0, "--grid", *words, cwd=tmp_path)
+    assert code == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (("--over", "n=100"), "over: 1 value that is not permitted; nothing was run"),
         (("--storage", "sqlite:////nowhere/x.db"), "storage: sqlite:////nowhere/x.db cannot be op"),
     ],

@@ -170,6 +170,9 @@ def _sweep(words: list[str]) -> int:
         out=flags.out,
         points_per_file=flags.points_per_file,
     )
+    given = {word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")}
+    if twice := sorted(given & set(todo.grid.names)):
+        raise ValueError(f"--{twice[0]} and --grid {twice[0]}=... exclude one another: give one")
     if flags.dry_run:
         return _dry_sweep(todo, flags)
     with _log_on_terminal():

@@ -35,11 +35,8 @@ def space_of(cls: type[Study], over: Mapping[str, Any] | Sequence[str]) -> dict[
             near = nearest_names(name, hints, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f": {', '.join(hints)}"
             raise ValueError(f"over: there is no field {name!r}{hint}")
-        try:
-            read = None if values is None else read_axis(name, values, hints[name])
-        except ValueError as error:
-            raise ValueError(str(error).replace("grid:", "over:", 1)) from None
-        found = _natural(hints[name]) if values is None else read
+        natural = values is None
+        found = _natural(hints[name]) if natural else read_axis("over", name, values, hints[name])
         if found is None:
             raise ValueError(f"over: {name} has no Range: give its values, {name}=...")
         space[name] = found

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import math
 import random
@@ -187,20 +188,30 @@ def read_grid(
         check_range("random", n_random, 1)
     hints = {**hints, "seed": SEED}
     axes: list[Axis] = []
-    for name, values in _pairs(grid):
-        if name not in hints:
-            near = nearest_names(name, hints, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f": {', '.join(hints)}"
-            raise ValueError(f"grid: there is no field {name!r}{hint}")
-        if any(axis.name == name for axis in axes):
-            raise ValueError(f"grid: the field {name!r} is given twice")
-        axes.append(_axis(name, values, hints[name], n_random is not None))
-    if not axes:
-        raise ValueError("grid must name at least one field, as in depth=2,8,32 seed=0:10")
-    _refuse(hints, axes)
-    result = Grid(tuple(axes), n_random, random_seed)
-    _refuse_points(result, build)
+    with _refusals_of("grid"):
+        for name, values in _pairs(grid):
+            if name not in hints:
+                near = nearest_names(name, hints, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f": {', '.join(hints)}"
+                raise ValueError(f"there is no field {name!r}{hint}")
+            if any(axis.name == name for axis in axes):
+                raise ValueError(f"the field {name!r} is given twice")
+            axes.append(_axis(name, values, hints[name], n_random is not None))
+        if not axes:
+            raise ValueError("it must name at least one field, as in depth=2,8,32 seed=0:10")
+        _refuse(hints, axes)
+        result = Grid(tuple(axes), n_random, random_seed)
+        _refuse_points(result, build)
     return result
+
+
+@contextlib.contextmanager
+def _refusals_of(flag: str) -> Iterator[None]:
+    """Begin every refusal with the flag, or the argument, that was refused."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{flag}: {error}") from None
 
 
 def _pairs(grid: Mapping[str, Any] | Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -210,23 +221,24 @@ def _pairs(grid: Mapping[str, Any] | Sequence[str]) -> Iterator[tuple[str, Any]]
     for text in [grid] if isinstance(grid, str) else grid:
         name, sign, values = text.partition("=")
         if not sign:
-            raise ValueError(f"grid must be written field=values, as in seed=0:10, got {text!r}")
+            raise ValueError(f"write field=values, as in seed=0:10, got {text!r}")
         yield name.strip().replace("-", "_"), values
 
 
 # --- the values of one field -----------------------------------------------------------------
 
 
-def read_axis(name: str, values: Any, hint: Any) -> tuple[Any, ...] | Interval:
+def read_axis(flag: str, name: str, values: Any, hint: Any) -> tuple[Any, ...] | Interval:
     """Return the values of one field that a search may take: a list, or an interval.
 
     Raises
     ------
     ValueError
-        They cannot be read, or are not permitted.
+        They cannot be read, or are not permitted; the message begins with ``flag``.
     """
-    axis = _axis(name, values, hint, True)
-    _refuse({name: hint}, [axis])
+    with _refusals_of(flag):
+        axis = _axis(name, values, hint, True)
+        _refuse({name: hint}, [axis])
     found = axis.values
     if isinstance(found, Interval) or kind_of(hint)[0] is not int or len(found) < 3:
         return found
@@ -239,6 +251,9 @@ def _axis(name: str, values: Any, hint: Any, drawn: bool) -> Axis:
     if isinstance(values, str):
         if kind in (int, float) and (span := SPAN.fullmatch(values)):
             return Axis(name, _span(name, span, kind, bounds, drawn))
+        if kind in (int, float) and ":" in values:
+            forms = "low:high, low:high:lin5 or low:high:log5"
+            raise ValueError(f"{name}={values} is no interval: write {forms}")
         values = [read_value(name, word, hint) for word in _words(values)]
     elif isinstance(values, Interval):
         return Axis(name, values)
@@ -246,10 +261,10 @@ def _axis(name: str, values: Any, hint: Any, drawn: bool) -> Axis:
         values = [values]
     plain = tuple(_plain(value) for value in values)
     if not plain:
-        raise ValueError(f"grid: {name} has no values")
+        raise ValueError(f"{name} has no values")
     if len(set(plain)) < len(plain):
         twice = next(value for value in plain if plain.count(value) > 1)
-        raise ValueError(f"grid: {name} has the value {twice!r} twice")
+        raise ValueError(f"{name} has the value {twice!r} twice")
     return Axis(name, plain)
 
 
@@ -259,11 +274,11 @@ def _span(
     text, (low, high, spacing, count) = span[0].strip(), span.groups()
     a, b = float(low), float(high)
     if spacing == "log" and min(a, b) <= 0:
-        raise ValueError(f"grid: {name}={text}: the ends of a logarithmic grid must be above 0")
+        raise ValueError(f"{name}={text}: the ends of a logarithmic grid must be above 0")
     if count:
         n = int(count)
         if n < 2:
-            raise ValueError(f"grid: {name}={text}: a grid between two ends has 2 values at least")
+            raise ValueError(f"{name}={text}: a grid between two ends has 2 values at least")
         steps = [i / (n - 1) for i in range(n)]
         if spacing == "log":
             values = [a, *(a * (b / a) ** t for t in steps[1:-1]), b]
@@ -276,17 +291,17 @@ def _span(
         try:
             whole = range(int(low), int(high))
         except ValueError:
-            raise ValueError(f"grid: {name}={text}: {name} takes integers") from None
+            raise ValueError(f"{name}={text}: {name} takes integers") from None
         if not whole:
-            raise ValueError(f"grid: {name}={text} is empty: the end is not included")
+            raise ValueError(f"{name}={text} is empty: the end is not included")
         return tuple(whole)
     if not drawn:
         raise ValueError(
-            f"grid: {name}={text} has no number of values: write {low}:{high}:lin5 or "
+            f"{name}={text} has no number of values: write {low}:{high}:lin5 or "
             f"{low}:{high}:log5, or draw random points"
         )
     if a >= b:
-        raise ValueError(f"grid: {name}={text} is empty: the first end must be below the second")
+        raise ValueError(f"{name}={text} is empty: the first end must be below the second")
     if kind is int:
         return Interval(math.ceil(a), math.floor(b), spacing == "log", whole=True)
     return Interval(a, b, spacing == "log" or bool(bounds and bounds.log and a > 0))
@@ -410,4 +425,4 @@ def _raise(wrong: list[str], what: str, n_wrong: int | None = None) -> None:
     named = "\n  ".join(wrong[:LARGEST_NAMED])
     more = f"\n  and {n_wrong - LARGEST_NAMED} more" if n_wrong > LARGEST_NAMED else ""
     count = f"1 {what} that is" if n_wrong == 1 else f"{n_wrong} {what}s that are"
-    raise ValueError(f"grid: {count} not permitted; nothing was run:\n  {named}{more}")
+    raise ValueError(f"{count} not permitted; nothing was run:\n  {named}{more}")
