@@ -11,7 +11,8 @@ import numpy as np
 
 from tractable.core.claims import Check
 from tractable.core.grid import Grid, Listed
-from tractable.points import Numbers, Point, is_finished, read_folder, read_shared, shared_points
+from tractable.points import Point
+from tractable.stored_points import Numbers, is_finished, read_folder, read_shared, shared_points
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -22,19 +22,8 @@ from tractable.core.engine import Engine, Flow
 from tractable.core.grid import Grid, Interval
 from tractable.core.processes import NotImportable, Reference
 from tractable.core.progress import Tally, logged
-from tractable.points import (
-    RETRIES,
-    Numbers,
-    Order,
-    Point,
-    Report,
-    Same,
-    compute,
-    is_finished,
-    last_line,
-    reference,
-    shared_points,
-)
+from tractable.points import RETRIES, Order, Point, Report, Same, compute, last_line, reference
+from tractable.stored_points import Numbers, is_finished, shared_points
 from tractable.study import Study
 from tractable.sweep_dataset import assemble, read_points
 

@@ -16,8 +16,8 @@ from tractable.core import folder as store
 from tractable.core.checks import check_choice
 from tractable.core.fields import field_docs
 from tractable.core.grid import Axis, Grid, Listed
-from tractable.points import read_folder
 from tractable.result import read_json
+from tractable.stored_points import read_folder
 from tractable.studies import find
 from tractable.sweep_dataset import RESERVED_NAMES, assemble
 from tractable.sweep_figures import drawable, pictures

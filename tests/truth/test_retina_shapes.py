@@ -22,7 +22,7 @@ from tractable.vision.retina import (
     radial_profile,
 )
 from tractable.vision.retina.fits import _dog, _gabor
-from tractable.vision.retina.orientation import _explained, _overlap
+from tractable.vision.retina.roundness import _explained, _overlap
 
 Y, X = np.mgrid[:32, :32].astype(float)
 

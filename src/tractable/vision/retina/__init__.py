@@ -21,17 +21,14 @@ from tractable.vision.retina.linearity import (
 from tractable.vision.retina.local import LocalConv2d, LocalNorm
 from tractable.vision.retina.margin import MarginFit, fit_margin
 from tractable.vision.retina.model import RetinaVVS, parameter_count
-from tractable.vision.retina.orientation import (
-    BarBank,
-    OrientationStats,
+from tractable.vision.retina.orientation import BarBank, OrientationStats, bar_bank, orientation
+from tractable.vision.retina.ridge import RidgeFit, ridge
+from tractable.vision.retina.roundness import (
     anisotropy_floor,
-    bar_bank,
     opposite_ratio,
-    orientation,
     radial_fraction,
     radial_profile,
 )
-from tractable.vision.retina.ridge import RidgeFit, ridge
 from tractable.vision.retina.separability import SeparabilityResult, separability
 from tractable.vision.retina.settings import PRESETS as PRESETS
 from tractable.vision.retina.settings import TrainSettings

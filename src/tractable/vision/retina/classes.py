@@ -12,12 +12,8 @@ import numpy as np
 from tractable.core.checks import check_range
 from tractable.vision.retina.field_sets import SILENT, RFSet
 from tractable.vision.retina.fits import DoGFit, GaborFit, fit_dog, fit_gabor
-from tractable.vision.retina.orientation import (
-    check_fields,
-    opposite_ratio,
-    orientation,
-    radial_fraction,
-)
+from tractable.vision.retina.orientation import check_fields, orientation
+from tractable.vision.retina.roundness import opposite_ratio, radial_fraction
 
 __all__ = ["CellClasses", "CellKind", "classify_rf"]
 
