@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tractable.core import netcdf
 from tractable.core.claims import Check, Table, read_answer
 
 if TYPE_CHECKING:
@@ -44,11 +45,9 @@ class Result:
         )
 
     def _dataset(self, group: str) -> xr.Dataset:
-        import xarray as xr
-
         path = self.folder / "result.nc"
         try:
-            return xr.load_dataset(path, group=group, engine="h5netcdf")
+            return netcdf.load(path, group)
         except (OSError, KeyError) as error:
             raise ValueError(
                 f"{path} is missing or damaged: compute the run again with --force"

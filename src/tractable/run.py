@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.processes import Reference
 
 if TYPE_CHECKING:
@@ -107,8 +108,6 @@ class Run:
         ``function`` is a module-level function of plain values that returns an `xarray.Dataset`.
         Finished points are kept in the run folder: a run that was stopped computes only the rest.
         """
-        import xarray as xr
-
         from tractable.core.stack import is_plain
 
         todo = list(points)
@@ -125,10 +124,7 @@ class Run:
             os.replace(temporary, paths[i])
             if is_plain(dataset):  # what is read back would be the same
                 computed[i] = dataset
-        return [
-            computed[i] if i in computed else xr.load_dataset(path, engine="h5netcdf")
-            for i, path in enumerate(paths)
-        ]
+        return [computed[i] if i in computed else netcdf.load(path) for i, path in enumerate(paths)]
 
     def _computed(
         self, function: Callable[..., xr.Dataset], todo: list[Mapping[str, Any]], missing: list[int]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.cluster import opened
 from tractable.core.engine import Engine, Flow
@@ -316,12 +317,10 @@ class _Search:
 
     def _value(self, point: Point) -> float:
         """Read the objective of a finished run."""
-        import xarray as xr
-
         path = self.out / self.study.name() / point.digest / "result.nc"
         if not path.exists():
             raise ValueError(f"there is no {path}: every worker must see the folder of --out")
-        measured = xr.load_dataset(path, group="measured", engine="h5netcdf")
+        measured = netcdf.load(path, "measured")
         scalars = [str(name) for name, v in measured.variables.items() if v.size == 1]
         if self.objective not in scalars:
             near = nearest_names(self.objective, scalars, n=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.result import read_json
 
 if TYPE_CHECKING:
@@ -94,15 +95,10 @@ def read_shared(path: Path, places: Mapping[int, int]) -> Numbers:
 
 
 def _read_groups(path: Path, sha256: str | None) -> tuple[xr.Dataset, xr.Dataset]:
-    import xarray as xr
-
     try:
         if sha256 is not None and store.hash_content(path) != sha256:
             raise ValueError("its content has changed")
-        measured, theory = (
-            xr.load_dataset(path, group=group, engine="h5netcdf")
-            for group in ("measured", "theory")
-        )
+        measured, theory = (netcdf.load(path, group) for group in ("measured", "theory"))
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged: {error}") from error
     return measured, theory

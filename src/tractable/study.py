@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
 from tractable.core.fields import Range, check_field, field_hints
@@ -310,8 +311,6 @@ class Study:
         return theory, checks, tuple(self.answers(theory, measured))
 
     def _compute(self, run: Run, identity: dict[str, Any]) -> None:
-        import xarray as xr
-
         from tractable.core.seeds import seeded
         from tractable.core.stack import is_plain
 
@@ -332,7 +331,7 @@ class Study:
             # The theory and the checks read what a later redrawing will read.
             measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
             if not is_plain(measured):
-                measured = xr.load_dataset(result, group="measured", engine="h5netcdf")
+                measured = netcdf.load(result, "measured")
             log.info("%s: measured; computing the theory", self.name())
             theory, checks, answers = self.evaluate(measured)
         theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
@@ -371,12 +370,10 @@ def _dataset(method: str, value: Any) -> xr.Dataset:
 
 def _kept(path: Path) -> xr.Dataset | None:
     """Return the measurement that an earlier attempt has kept, None if there is none."""
-    import xarray as xr
-
     if not path.exists():
         return None
     try:
-        return xr.load_dataset(path, engine="h5netcdf")
+        return netcdf.load(path)
     except (OSError, KeyError, ValueError):
         log.warning("%s is damaged: measuring again", path)
         path.unlink()
