@@ -294,5 +294,9 @@ def test_mistakes_are_named(options: dict[str, Any], message: str, tmp_path: Pat
 def test_the_objective_must_be_a_scalar_that_is_measured(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'distance'"):
         search(Waves(), "distanse", over=OVER, trials=2, out=tmp_path, progress=False)
+    assert not (tmp_path / "waves" / "searches").exists()
+    assert len(starts(tmp_path)) == 1  # it is a run like any other, and found again
+    assert run(tmp_path, trials=2).sizes == {"trial": 2}
+    assert len(starts(tmp_path)) == 2
     with pytest.raises(ValueError, match="objective must name"):
         search(Waves(), "", over=OVER, out=tmp_path)

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import pytest
 import torch
 import xarray as xr
 
+from tractable import sweep_report
 from tractable.core import cluster, devices
 from tractable.core.engine import Flow, Unreachable
 from tractable.core.grid import Grid, read_grid
@@ -535,6 +537,10 @@ def test_an_unreachable_scheduler_is_said_in_one_sentence(
     assert time.monotonic() - started < 20
     with pytest.raises(ValueError, match="scheduler must be an address like"):
         run(tmp_path, scheduler="nowhere")
+    finished = run(tmp_path)
+    xr.testing.assert_identical(run(tmp_path, scheduler="tcp://127.0.0.1:9"), finished)  # not asked
+    with pytest.raises(ValueError, match="scheduler must be an address like"):
+        run(tmp_path, scheduler="nowhere")
     with pytest.raises(ValueError, match="exclude one another"):
         run(tmp_path, scheduler="tcp://127.0.0.1:9", workers=2)
 
@@ -587,6 +593,14 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "99" in err
     assert "-1" in err
     assert "Traceback" not in err
+    code, _, err = cli(*words, "--scheduler", "tcp://127.0.0.1:9", cwd=tmp_path)
+    assert (code, err) == (
+        2,
+        "tractable: --scheduler excludes --workers: both say where the points are computed\n",
+    )
+    code, _, err = cli(*words, "--out", "/proc/nowhere", cwd=tmp_path)
+    assert code == 2
+    assert err.startswith("tractable: out: the folder /proc/nowhere/")
     assert cli("sweep", FILE, "--grd", "gain=1", cwd=tmp_path)[0] == 2
     assert cli("sweep", cwd=tmp_path)[0] == 2
 
@@ -736,3 +750,18 @@ def test_a_search_names_its_own_flags(words: tuple[str, ...], message: str, tmp_
     assert code == 2
     assert message in said
     assert "Traceback" not in said
+
+
+def test_a_sweep_at_smoke_size_asserts_nothing(tmp_path: Path) -> None:
+    name = "linear-modes"  # few points in time: its rates are not met
+    words = ("sweep", name, "--preset", "smoke", "--grid", "seed=0:2", "--workers", 0)
+    code, out, _ = cli(*words, cwd=tmp_path)
+    assert code == 0
+    assert "the preset smoke is too small for them" in out
+    (folder,) = (tmp_path / "runs" / name / "sweeps").iterdir()
+    assert sweep_report.open_runs([folder]).holds
+    runs = [path for path in (tmp_path / "runs" / name).iterdir() if path.name != "sweeps"]
+    page = sweep_report.open_runs(runs)
+    assert page.holds
+    assert "too small" in page.verdict
+    assert not replace(page, data=page.data.assign_attrs(smoke=0)).holds

@@ -7,9 +7,11 @@ or a database; the same command goes on with it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import shutil
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +22,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from tractable.core import folder as store
 from tractable.core import netcdf
 from tractable.core.checks import check_choice, check_range, nearest_names
-from tractable.core.cluster import opened
+from tractable.core.cluster import check_engine, opened
 from tractable.core.engine import Engine, Flow
 from tractable.core.grid import Interval
 from tractable.core.processes import NotImportable
 from tractable.core.progress import Tally, logged
 from tractable.points import RETRIES, Order, Point, Report, compute, last_line, reference
-from tractable.search_history import Pruned, Reporter, ended, failures, open_history, table
+from tractable.search_history import (
+    Pruned,
+    Reporter,
+    ended,
+    failures,
+    open_history,
+    storage_at,
+    table,
+)
 from tractable.search_space import space_of, suggest
 from tractable.study import Study
 from tractable.sweep import as_study
@@ -42,6 +52,10 @@ log = logging.getLogger("tractable")
 
 BUSY_SECONDS = 1.0
 LONGEST_TEXT = 2000  # characters of a traceback that every database takes
+
+
+class NoSuchObjective(ValueError):
+    """The first run shows that the objective is no scalar that is measured."""
 
 
 def search(
@@ -118,11 +132,9 @@ def search(
     """
     check_range("trials", trials, 1)
     check_range("threads", threads, 1)
-    check_range("workers", workers, 0)
     check_choice("sampler", sampler, ("tpe", "random"))
     check_choice("pruner", pruner, ("none", "median", "asha"))
-    if sum((scheduler is not None, client is not None, workers > 0)) > 1:
-        raise ValueError("workers, scheduler and client exclude one another: give one of them")
+    check_engine(workers, scheduler, client)
     if not objective:
         raise ValueError("objective must name a scalar of the measured dataset")
     base = as_study(study)
@@ -176,11 +188,12 @@ class _Search:
     ) -> xr.Dataset:
         import torch
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        store.make(self.folder)
         self._session = uuid.uuid4().hex[:12]
         here = self.folder / "sessions" / self._session
         here.mkdir(parents=True)
         threads = torch.get_num_threads()
+        misspelt = False
         try:
             with logged(self.folder / "log.txt"), store.lock(here):
                 history = open_history(
@@ -193,8 +206,12 @@ class _Search:
                 left = n - len(ended(history))
                 log.info("%s: %d trials, %d of them finished", self.study.name(), n, n - left)
                 if left > 0:
-                    with opened(min(workers, left), scheduler, client) as engine:
-                        self._work(engine, history, n, progress)
+                    try:
+                        with opened(min(workers, left), scheduler, client) as engine:
+                            self._work(engine, history, n, progress)
+                    except NoSuchObjective:
+                        misspelt = not ended(history)
+                        raise
                 dataset = self._dataset(history)
                 dataset.to_netcdf(self.folder / "search.nc", engine="h5netcdf")
                 store.write_json(self.folder / "failures.json", failures(ended(history)))
@@ -204,6 +221,17 @@ class _Search:
             for path in here.iterdir():
                 path.unlink()
             here.rmdir()
+            if misspelt:  # nothing was learned; the run stays, and the right name finds it
+                self._forget()
+
+    def _forget(self) -> None:
+        import optuna
+
+        if self.storage is not None:
+            optuna.delete_study(study_name=self.name, storage=storage_at(self.url))
+        shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # other searches are there
+            self.folder.parent.rmdir()
 
     def _work(self, engine: Engine, history: optuna.Study, n: int, progress: bool) -> None:
         done = len(ended(history))
@@ -325,7 +353,7 @@ class _Search:
         if self.objective not in scalars:
             near = nearest_names(self.objective, scalars, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(
+            raise NoSuchObjective(
                 f"objective must be a scalar of the measured dataset ({', '.join(scalars)}), "
                 f"got {self.objective!r}{hint}"
             )

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     import optuna
     import xarray as xr
 
-__all__ = ["Pruned", "Reporter", "ended", "failures", "open_history", "sampler_of", "table"]
+__all__ = [
+    "Pruned",
+    "Reporter",
+    "ended",
+    "failures",
+    "open_history",
+    "sampler_of",
+    "storage_at",
+    "table",
+]
 
 SETTLED_SECONDS = 1.0  # a journal that is written now ends in a half line for an instant only
 
@@ -52,7 +61,8 @@ class Reporter:
             raise Pruned(f"stopped at step {step} with {value:.6g}")
 
 
-def _storage(url: str) -> Any:
+def storage_at(url: str) -> Any:
+    """Open a database, or a journal file: what has no ``://``."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -88,7 +98,7 @@ def _study_of(url: str, name: str, pruner: str) -> optuna.Study:
         "median": optuna.pruners.MedianPruner,
         "asha": optuna.pruners.SuccessiveHalvingPruner,
     }
-    found = optuna.load_study(study_name=name, storage=_storage(url), pruner=pruners[pruner]())
+    found = optuna.load_study(study_name=name, storage=storage_at(url), pruner=pruners[pruner]())
     _open_studies[url, name, pruner] = found
     return found
 
@@ -121,7 +131,7 @@ def open_history(
         _mend(Path(url))
     direction: Literal["maximize", "minimize"] = "maximize" if maximize else "minimize"
     history = optuna.create_study(
-        study_name=name, storage=_storage(url), direction=direction, load_if_exists=True
+        study_name=name, storage=storage_at(url), direction=direction, load_if_exists=True
     )
     drawn = len(history.get_trials(deepcopy=False))
     history.sampler = sampler_of(sampler, derive(search_seed, "search", drawn) % 2**32)

@@ -274,7 +274,7 @@ class Study:
         if not force and (final / "checks.json").exists():
             return Result.open(final, self)
         partial = final.with_name(final.name + ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
+        store.make(partial)
         with store.lock(partial), contextlib.ExitStack() as stack:
             if not force and (final / "checks.json").exists():  # finished by another meanwhile
                 shutil.rmtree(partial)

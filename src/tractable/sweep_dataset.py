@@ -17,7 +17,7 @@ from tractable.stored_points import Numbers, is_finished, read_folder, read_shar
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RESERVED_NAMES", "assemble", "read_points"]
+__all__ = ["RESERVED_NAMES", "assemble", "holding", "read_points"]
 
 log = logging.getLogger("tractable")
 
@@ -99,6 +99,12 @@ def assemble(found: list[Numbers], grid: Grid | Listed, errors: Mapping[int, str
         return spread(flat, (POINT,), (n,), coordinates)
     labels = {axis.name: (axis.name, _labels(axis.values)) for axis in grid.axes}  # type: ignore[arg-type]  # lists
     return spread(flat, grid.names, grid.shape, labels)
+
+
+def holding(dataset: xr.Dataset) -> tuple[int, int]:
+    """Return at how many points of a sweep all checks hold, and how many points have checks."""
+    checked = dataset.checks > 0
+    return int((checked & (dataset.checks_hold == dataset.checks)).sum()), int(checked.sum())
 
 
 def _labels(values: Sequence[Any]) -> np.ndarray:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core import folder as store
-from tractable.core.checks import check_range
-from tractable.core.cluster import opened
+from tractable.core.cluster import check_engine, opened
 from tractable.core.engine import Engine, Flow
 from tractable.core.grid import Grid, Interval
 from tractable.core.processes import NotImportable, Reference
@@ -136,8 +135,8 @@ class Plan:
         progress: bool = True,
     ) -> xr.Dataset:
         """Run what is missing and return the dataset; the parameters are those of `sweep`."""
-        check_range("workers", workers, 0)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        check_engine(workers, scheduler, client)
+        store.make(self.folder)
         with logged(self.folder / "log.txt"):
             store.write_json(self.folder / "sweep.json", self._record())
             missing = self.look()
@@ -329,6 +328,7 @@ class Plan:
             "title": self.study.title(),
             "version": self.study.version,
             "parameters": json.dumps(common["parameters"]),
+            "smoke": int(self.study.is_smoke),
             "notes": json.dumps(sorted({note for numbers in found for note in numbers.notes})),
         }
         if "seed" in common:
@@ -365,8 +365,6 @@ class _EngineWhenNeeded:
     def __init__(
         self, workers: int, scheduler: str | None, client: Client | None, missing: int
     ) -> None:
-        if sum((scheduler is not None, client is not None, workers > 0)) > 1:
-            raise ValueError("workers, scheduler and client exclude one another: give one of them")
         self._asked = (min(workers, missing) if missing else workers, scheduler, client)
         self._opened = opened(*self._asked) if missing else opened(0)
 

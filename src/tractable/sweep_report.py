@@ -19,7 +19,7 @@ from tractable.core.grid import Axis, Grid, Listed
 from tractable.result import read_json
 from tractable.stored_points import read_folder
 from tractable.studies import find
-from tractable.sweep_dataset import RESERVED_NAMES, assemble
+from tractable.sweep_dataset import RESERVED_NAMES, assemble, holding
 from tractable.sweep_figures import drawable, pictures
 
 if TYPE_CHECKING:
@@ -70,14 +70,20 @@ class SweepPage:
     @property
     def verdict(self) -> str:
         """Return at how many points all checks hold."""
-        checked = int((self.data.checks > 0).sum())
-        holding = int(((self.data.checks > 0) & (self.data.checks == self.data.checks_hold)).sum())
-        return f"All checks hold in {holding} of {checked} points with checks"
+        good, checked = holding(self.data)
+        small = "; the preset smoke is too small for them" if self.is_smoke else ""
+        return f"All checks hold in {good} of {checked} points with checks{small}"
 
     @property
     def holds(self) -> bool:
-        """Whether every check of every finished point holds."""
-        return bool((self.data.checks.fillna(0) == self.data.checks_hold.fillna(0)).all())
+        """Whether every check of every finished point holds, or is not meant to."""
+        good, checked = holding(self.data)
+        return good == checked or self.is_smoke
+
+    @property
+    def is_smoke(self) -> bool:
+        """Whether the points are those of the preset ``smoke``, which asserts nothing."""
+        return bool(self.data.attrs.get("smoke", 0))
 
 
 def is_sweep(folder: str | Path) -> bool:
@@ -123,6 +129,7 @@ def open_runs(folders: Sequence[str | Path], out: str | Path | None = None) -> S
         for result, point in zip(results, points, strict=True)
     ]
     data = assemble(stored, grid, {})
+    data.attrs["smoke"] = int(all(result.study.is_smoke for result in results))
     folder = Path(out) if out is not None else paths[0].parent / "sweeps" / _digest(paths)
     parameters = {
         name: value for name, value in first.study.parameters().items() if name not in swept
@@ -212,7 +219,7 @@ def write(page: SweepPage, *, figures: str = "svg") -> Path:
         Of ``report.html``.
     """
     check_choice("figures", figures, ("svg", "pdf", "png"))
-    page.folder.mkdir(parents=True, exist_ok=True)
+    store.make(page.folder)
     if not (page.folder / "result.nc").exists() or not is_sweep(page.folder):
         page.data.to_netcdf(page.folder / "result.nc", engine="h5netcdf")
     drawn = []

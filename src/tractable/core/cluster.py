@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -19,11 +20,12 @@ from tractable.core.processes import NotImportable
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Cluster", "available_cores", "connect", "local", "opened"]
+__all__ = ["Cluster", "available_cores", "check_engine", "connect", "local", "opened"]
 
 log = logging.getLogger("tractable")
 _one_at_a_time = threading.Lock()  # the scheduler that is set belongs to the process
 
+ADDRESS = re.compile(r"inproc://.+|(\w+://)?[^/]+:\d+")
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0  # for a scheduler that went away to come back
 COUNT_SECONDS = 1.0  # how often the workers are counted
@@ -106,6 +108,21 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Client:
         ) from error
 
 
+def check_engine(workers: int, scheduler: str | None, client: Client | None) -> None:
+    """Refuse what no engine can be opened with, before anything else is done.
+
+    Raises
+    ------
+    ValueError
+        More than one of the three, or a scheduler that is no address.
+    """
+    check_range("workers", workers, 0)
+    if sum((scheduler is not None, client is not None, workers > 0)) > 1:
+        raise ValueError("workers, scheduler and client exclude one another: give one of them")
+    if scheduler is not None and not ADDRESS.fullmatch(scheduler):
+        raise ValueError(f"scheduler must be an address like tcp://host:8786, got {scheduler!r}")
+
+
 @contextlib.contextmanager
 def opened(
     workers: int, scheduler: str | None = None, client: Client | None = None
@@ -121,6 +138,7 @@ def opened(
     client : distributed.Client, optional
         Of a running cluster, instead.
     """
+    check_engine(workers, scheduler, client)
     if client is not None:
         yield Cluster(client)
     elif scheduler is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "hash_file",
     "is_full",
     "lock",
+    "make",
     "write_json",
     "write_text",
 ]
@@ -129,6 +130,23 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def make(folder: Path, argument: str = "out") -> None:
+    """Make a folder, and those above it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made; the message begins with the argument that named it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise
+        why = error.strerror or error
+        raise type(error)(f"{argument}: the folder {folder} cannot be made: {why}") from error
 
 
 @contextlib.contextmanager
