@@ -33,6 +33,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         yield real_time(hidden, bar)
     yield engines()
     yield memory()
+    if torch.device(options.device).type == "cuda":
+        yield on_device(options.device)
 
 
 def data(sizes: tuple[int, int, int], n_batch: int, steps: int = STEPS) -> tuple[Tensor, Tensor]:
@@ -42,11 +44,13 @@ def data(sizes: tuple[int, int, int], n_batch: int, steps: int = STEPS) -> tuple
     return inputs, torch.rand(steps, n_batch, sizes[2], generator=random) < 5e-4
 
 
-def ours(sizes: tuple[int, int, int], n_batch: int, backend: str = "auto") -> Callable[[], object]:
+def ours(
+    sizes: tuple[int, int, int], n_batch: int, backend: str = "auto", device: str = "cpu"
+) -> Callable[[], object]:
     """Return one window of SuperSpike."""
-    net = SpikingNet.of_sizes(*sizes, backend=backend)  # type: ignore[arg-type]  # one of three
+    net = SpikingNet.of_sizes(*sizes, backend=backend).to(device)  # type: ignore[arg-type]  # one of four
     rule = SuperSpike(net, stateful=False)
-    inputs, target = data(sizes, n_batch)
+    inputs, target = (spikes.to(device) for spikes in data(sizes, n_batch))
     return lambda: rule.window(inputs, target)
 
 
@@ -140,6 +144,24 @@ def fallback(sizes: tuple[int, int, int]) -> Row:
     """Compare the loops in torch operations with snnTorch."""
     own, theirs = alternate(ours(sizes, 1, "torch"), snntorch_step(sizes, 1), repeats=3)
     return Row("the same without compiler, batch 1", own, theirs, ">= 1.5", note="peer: snntorch")
+
+
+def on_device(device: str) -> Row:
+    """Compare a window on a GPU with the compiled loops on the cores of the same machine.
+
+    The cores work with all threads that torch has (``--threads``); the note says how far the costs
+    of the two windows, from equal weights, are apart.
+    """
+    sizes, n_batch = (700, 256, 20), 64
+    torch.manual_seed(0)
+    there = ours(sizes, n_batch, device=device)
+    torch.manual_seed(0)
+    here = ours(sizes, n_batch)
+    costs = [window().cost for window in (there, here)]  # type: ignore[attr-defined]  # a Window
+    own, theirs = alternate(there, here, repeats=3, device=device)
+    what = f"{'-'.join(map(str, sizes))}, batch {n_batch}, on {device} against the CPU"
+    apart = abs(costs[0] / costs[1] - 1) if costs[1] else abs(costs[0])
+    return Row(what, own, theirs, ">= 20", note=f"costs differ by {apart:.1g} (bar 1e-3)")
 
 
 def real_time(n_hidden: int, bar: str) -> Row:
