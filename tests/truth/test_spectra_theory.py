@@ -17,6 +17,7 @@ from tractable.spectra import (
     critical_line,
     q_for_variance,
 )
+from tractable.spectra.derivative_law import law_of
 
 
 def fuss_catalan(L: int, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -466,3 +467,17 @@ def test_the_number_of_threads_changes_nothing() -> None:
         with threadpool_limits(n):
             found.append(JacobianSpectrum("tanh", 32, "orthogonal", q=0.0259).cdf(lam))
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-12)
+
+
+def test_an_atom_rules_only_where_the_nodes_err_less_than_it_says() -> None:
+    """Against 240 times the nodes: E d/(y-d) near the atom of ELU, where its slope is 1."""
+    law, fine = (law_of(Nonlinearity("elu"), 1.0, level) for level in (0, 4))
+    angle = np.linspace(0.05, np.pi - 0.05, 40)
+    y = (1 + np.logspace(-7, -0.5, 60)[:, None] * np.exp(1j * angle)).ravel()
+    y = y[fine.resolves(y)]
+    ((value, mass),) = law.atoms
+    share = np.abs(law.transform(y)[0] - fine.transform(y)[0]) * np.abs(y - value) / mass
+    ruled = law.ruled_by_atom(y)
+    assert 0.1 < ruled.mean() < 0.9
+    assert share[ruled].max() < 1e-4
+    assert share[~ruled].max() > 0.1
