@@ -4,10 +4,12 @@ window, batches, feedback before or after the filter; LIMIT: silent nets, steps 
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from scipy.stats import kstest
 
 from tractable.spiking import (
@@ -22,6 +24,7 @@ from tractable.spiking import (
     Symmetric,
     Uniform,
     gradient_angle,
+    surrogate_derivative,
 )
 from tractable.spiking.feedback import Feedback
 from tractable.spiking.filters import AlphaFilter, exponential_trace
@@ -81,9 +84,32 @@ def test_one_layer_is_the_gradient_of_the_surrogate_graph() -> None:
         step = rule.window(inputs[part], target[part], state)
         state, start = step.state, start + n
         total += net.layers[0].weight.grad * n * 2 * 0.1  # type: ignore[operator]  # just filled
+        n_spikes = int(step.output.layers[0].spikes.sum())
+        assert step.rates[0] == pytest.approx(n_spikes / (3 * 2) / (n * 0.1e-3), rel=1e-6)  # Hz
         assert step.rates[0] > 5
     (wanted,) = autograd_gradients(net, inputs, target)
     assert float((total - wanted).norm() / wanted.norm()) <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("name", "area"),
+    [
+        ("fast_sigmoid", 2.0),
+        ("exponential", 2.0),
+        ("triangular", 1.0),
+        ("sigmoid", 4.0),
+        ("gaussian", 2.0),
+    ],
+)
+def test_a_surrogate_is_one_at_threshold_and_has_its_area(name: str, area: float) -> None:
+    def at(x: float) -> float:
+        v = torch.tensor(10.0 + x / 0.5, dtype=torch.float64)
+        return float(surrogate_derivative(v, 10.0, 0.5, name))
+
+    assert at(0.0) == pytest.approx(1.0, abs=1e-12)
+    assert sum(quad(at, *side, limit=200)[0] for side in ((-math.inf, 0), (0, math.inf))) == (
+        pytest.approx(area, rel=1e-6)
+    )
 
 
 def test_backpropagation_is_the_gradient_of_all_layers() -> None:
