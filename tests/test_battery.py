@@ -11,15 +11,21 @@ from tractable.core.processes import load_file
 
 battery = load_file(Path(__file__).parent / "battery.py")
 ROOMS = (
+    "core.gaussian",
+    "core.nonlinearity",
+    "core.seeds",
+    "data",
     "dynamics",
     "linear",
     "spectra",
     "spiking",
     "tensors",
+    "train",
     "vision.convrnn",
     "vision.retina",
     "walkback",
 )
+SYSTEMS = [room for room in ROOMS if not room.startswith(("core.", "data", "train"))]
 SHAPES = ("empty", "one more axis", "transposed")
 # What is let through on purpose, and why.
 ALLOWED = {
@@ -45,6 +51,8 @@ ALLOWED = {
     r"radial_fraction|radial_profile)\(rf|pairwise_cosine\(fields)=nan\)": (
         "NaN marks a silent cell"
     ),
+    r"^Nonlinearity\.deriv\(x=(nan|inf)\)": "a function of numbers: NaN stays NaN",
+    r"^seeded\(": "a block that is not entered here: it is refused there",
     r"^Prepared\.inverse\(values=(nan|inf)\)": "a missing entry stays missing",
 }
 
@@ -61,7 +69,7 @@ def test_every_bad_argument_is_refused_by_name(room: str) -> None:
             if found.verdict == "ok" or taken or any(re.search(p, found.call) for p in ALLOWED):
                 continue
             missed.append(f"{found.verdict}: {found.call}: {found.said}")
-    assert tried > 100
+    assert tried > (100 if room in SYSTEMS else 1)
     assert not missed, f"{len(missed)} of {tried}:\n" + "\n".join(missed)
 
 

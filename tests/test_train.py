@@ -658,3 +658,12 @@ def test_fabric_on_one_process_changes_nothing(tmp_path):
     )
     assert_same_run((whole, reference), (model, result))
     assert stored_step(tmp_path / "c") == 60
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [({"steps": 2.5}, "steps"), ({"epochs": 1.5}, "epochs")]
+)
+def test_half_a_step_is_refused(options: dict[str, float], name: str) -> None:
+    """A loop that waits for step 2.5 does not end."""
+    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+        fit(nn.Linear(1, 1), lambda m, x: m(x).sum(), [torch.zeros(1, 1)], **options)

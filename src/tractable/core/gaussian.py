@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from tractable.core.checks import ConvergenceWarning, check_finite, check_range
+from tractable.core.checks import (
+    ConvergenceWarning,
+    as_floats,
+    check_count,
+    check_finite,
+    check_range,
+)
 
 __all__ = [
     "BOUND",
@@ -75,7 +81,7 @@ def trapezoid_rule(n: int, *, half: bool = False) -> Rule:
     >>> bool(abs(rule.w @ rule.z**2 - 1) < 1e-14)
     True
     """
-    check_range("n", n, 2)
+    check_count("n", n, 2)
     if half:
         step = BOUND / n
         z = (np.arange(n) + 0.5) * step  # midpoints: no node at zero, where phi' is largest
@@ -103,7 +109,7 @@ def panel_rule(breaks: ArrayLike, n_nodes: int = 16) -> Rule:
     >>> round(float(rule.w @ np.abs(rule.z)), 12), round(float(np.sqrt(2 / np.pi)), 12)
     (0.797884560803, 0.797884560803)
     """
-    ends = np.asarray(breaks, dtype=float)
+    ends = as_floats("breaks", breaks)
     ends = np.unique(np.concatenate([[-BOUND, BOUND], ends[np.abs(ends) < BOUND]]))
     x, w = _legendre(n_nodes)
     half, middle = 0.5 * np.diff(ends)[:, None], 0.5 * (ends[1:] + ends[:-1])[:, None]
@@ -168,6 +174,7 @@ def expectation(
     """
     check_finite("q", q)
     check_range("q", q, 0)
+    check_finite("kinks", kinks)
     if q == 0:
         value = float(np.asarray(f(np.zeros(1)))[0])
         check_finite("f(0)", value)
@@ -249,6 +256,7 @@ def pair_expectation(
     """
     check_range("q", q, 0, open_low=True)
     check_range("c", c, -1, 1)
+    check_finite("kinks", kinks)
     gap = 1.0 - c if one_minus_c is None else one_minus_c
     s = np.sqrt(max(gap * (1.0 + c), 0.0))
     if s == 0:
@@ -308,7 +316,10 @@ def truncated_moments(low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.n
     >>> [float(m) for m in truncated_moments(0.0, np.inf)]
     [0.5, 0.3989422804014327, 0.5]
     """
-    a, b = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    a, b = as_floats("low", low), as_floats("high", high)
+    for name, end in (("low", a), ("high", b)):
+        if np.isnan(end).any():
+            raise ValueError(f"{name} must be a number or infinite, got NaN")
     mirror = a > 0  # differences of upper tails lose no digits
     P = np.where(mirror, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a))
     fa, fb = _density(a), _density(b)

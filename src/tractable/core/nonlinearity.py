@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import erf, expit, ndtr
 
 from tractable.core.checks import (
+    as_floats,
     check_choice,
     check_count,
     check_finite,
@@ -211,11 +212,11 @@ class Nonlinearity:
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
         """Return phi(x), float64, of the same shape."""
-        return np.asarray(self._phi(np.asarray(x, dtype=float)))
+        return np.asarray(self._phi(as_floats("x", x)))
 
     def deriv(self, x: ArrayLike) -> np.ndarray:
         """Return phi'(x), float64, of the same shape; at a kink one of its two values."""
-        return np.asarray(self._deriv(np.asarray(x, dtype=float)))
+        return np.asarray(self._deriv(as_floats("x", x)))
 
     @property
     def is_linear(self) -> bool:

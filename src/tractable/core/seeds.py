@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tractable.core.checks import check_count
+
 if TYPE_CHECKING:
     import torch
 
@@ -43,6 +45,7 @@ def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
     """
     import torch
 
+    check_count("seed", seed, 0)
     return torch.Generator(device=device).manual_seed(seed)
 
 
@@ -65,6 +68,7 @@ def seeded(seed: int) -> Iterator[None]:
     import numpy as np
     import torch
 
+    check_count("seed", seed, 0)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         random.seed(seed)

@@ -245,7 +245,7 @@ def listing() -> tuple[Listing, ...]:
 
 
 def resolve(
-    choice: str,
+    data: str,
     *,
     path: str | Path | None = None,
     download_missing: bool = True,
@@ -258,7 +258,7 @@ def resolve(
 
     Parameters
     ----------
-    choice : str
+    data : str
         ``"auto"``, ``"uci"``, ``"imdb"``, ``"sst2"``, ``"sst"``, ``"sst_fine"``, ``"synthetic"``,
         ``"path"``, or the path of a table itself (see `read_table`). The names in `DATA_SETS` of
         the same texts are taken, too: ``"sll"`` for ``"uci"``, ``"sst_sentences"`` for ``"sst"``.
@@ -286,14 +286,14 @@ def resolve(
     >>> resolve("synthetic")
     Resolved(choice='synthetic', files=(), note='Texts: the generated review language.')
     """
-    choice = ALIASES.get(choice, choice)
+    data = ALIASES.get(data, data)
     if (
         path is None
-        and choice not in (*CHOICES, "auto", "synthetic", "path")
-        and (os.path.exists(choice) or Path(choice).suffix)
+        and data not in (*CHOICES, "auto", "synthetic", "path")
+        and (os.path.exists(data) or Path(data).suffix)
     ):
-        choice, path = "path", choice
-    if path is not None and choice in ("auto", "path"):
+        data, path = "path", data
+    if path is not None and data in ("auto", "path"):
         if Path(path).is_dir():
             raise ValueError(
                 f"data must be a file of texts, got the folder {str(path)!r}; "
@@ -302,21 +302,21 @@ def resolve(
         if not Path(path).is_file():
             raise DataNotFound(f"{path}: there is no such file of texts")
         return Resolved("path", (Path(path),), f"Texts: {path}.")
-    if choice == "synthetic":
+    if data == "synthetic":
         return Resolved("synthetic", (), "Texts: the generated review language.")
-    if choice == "auto":
+    if data == "auto":
         return _resolve_auto(timeout if download_missing else 0.0)
-    if choice == "path":
+    if data == "path":
         raise ValueError("data is 'path', but no path is given; name a .csv, .tsv or .txt file")
     from tractable.core.checks import check_choice
 
     names = dict.fromkeys(["auto", *CHOICES, *ALIASES, "synthetic"])
-    check_choice("data, unless it is the path of a file,", choice, names)
-    data_set = DATA_SETS[CHOICES[choice]]
+    check_choice("data, unless it is the path of a file,", data, names)
+    data_set = DATA_SETS[CHOICES[data]]
     if download_missing and _find(data_set) is None and data_set.remotes:
         download(data_set.name)
     found = files(data_set.name)
-    return Resolved(choice, found, f"Texts: {data_set.description}.")
+    return Resolved(data, found, f"Texts: {data_set.description}.")
 
 
 def _resolve_auto(timeout: float) -> Resolved:

@@ -291,7 +291,8 @@ def cosine_decay(steps: int, final: float = 0.0) -> Callable[[int], float]:
     >>> [round(schedule(step), 3) for step in (0, 50, 100, 200)]
     [1.0, 0.55, 0.1, 0.1]
     """
-    check_range("steps", steps, 1)
+    check_count("steps", steps)
+    check_range("final", final, 0, open_high=True)
     return lambda step: final + (1 - final) * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
 
 
@@ -403,8 +404,8 @@ def _check_settings(
 ) -> None:
     if (steps is None) == (epochs is None):
         raise ValueError(f"give one of steps and epochs, got steps={steps}, epochs={epochs}")
-    check_range("steps", 0 if steps is None else steps, 0)
-    check_range("epochs", 1 if epochs is None else epochs, 1)
+    check_count("steps", 0 if steps is None else steps, 0)
+    check_count("epochs", 1 if epochs is None else epochs)
     check_range("learning_rate", 1.0 if learning_rate is None else learning_rate, 0, open_low=True)
     check_range("clip", 1.0 if clip is None else clip, 0, open_low=True)
     check_range("checkpoint_every_seconds", checkpoint_every_seconds, 0)
