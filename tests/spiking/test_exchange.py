@@ -71,7 +71,10 @@ def test_pictures_and_rates() -> None:
     events = from_image(image, jitter=False)
     assert events.units.tolist() == [3, 2, 1, 0]
     assert events.times_ms.tolist() == [5.0, 15.0, 25.0, 35.0]
-    assert len(rate([0.0, 1.0], 100.0, 1000.0, seed=1).times_ms) == pytest.approx(100, abs=40)
+    events = rate([0.0, 0.25, 1.0], 100.0, 200_000.0, seed=1)
+    counts = np.bincount(events.units, minlength=3)
+    assert counts.tolist() == pytest.approx([0, 5000, 20_000], abs=4 * 20_000**0.5)
+    assert counts[2] == pytest.approx(20_000, rel=0.03)
 
 
 @pytest.mark.parametrize("convention", ["portable", "physical"])

@@ -146,3 +146,10 @@ def test_the_background_has_its_rate() -> None:
     between = target.allowed[:, 0] < 0
     rate = spikes[between, 0].float().mean() * 1e4  # per step of .1 ms, in Hz
     assert float(rate) == pytest.approx(20.0, rel=0.03)
+    patterns = torch.from_numpy(xor.patterns())
+    for end in (target.closes[:, 0] >= 0).nonzero()[:, 0].tolist():  # it is silent under a stimulus
+        start = end + 1 - 250
+        counts = spikes[start : start + 100, 0].sum(0)
+        assert any(torch.equal(counts, (pattern >= 0).long()) for pattern in patterns)
+        answer = spikes[start + 100 : end + 1, 0].float().mean() * 1e4
+        assert float(answer) < 60

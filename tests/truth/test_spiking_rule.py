@@ -112,6 +112,16 @@ def test_a_surrogate_is_one_at_threshold_and_has_its_area(name: str, area: float
     )
 
 
+def test_random_feedback_has_its_spread() -> None:
+    net = SpikingNet.of_sizes(3, 400, 300, 200, dtype=torch.float64)
+    for index in (0, 1):
+        B = Random(std=2.5, seed=1).matrix(net, index)
+        assert B.shape == (400 - 100 * index, 200)
+        n = B.numel()
+        assert float(B.std()) == pytest.approx(2.5, rel=4 / (2 * n) ** 0.5)
+        assert abs(float(B.mean())) < 4 * 2.5 / n**0.5
+
+
 def test_backpropagation_is_the_gradient_of_all_layers() -> None:
     net = deep(recurrent=False)
     inputs, target = data()

@@ -338,11 +338,11 @@ class XorTask:
         patterns = self.patterns()
         low, high = (value / self.dt for value in self.interval_ms)
         length = round((self.stimulus_ms + self.post_ms) / self.dt)
-        quiet = length + round(self.stimulus_ms / self.dt)
+        stimulus = round(self.stimulus_ms / self.dt)
         start = round(random.uniform(low, high) / 2)
         while start + length <= n_steps - round(10 / self.dt):
             which = int(random.integers(4))
-            spikes[start : min(start + quiet - length, n_steps)] = False
+            spikes[start : start + stimulus] = False
             fire = np.flatnonzero(patterns[which] >= 0)
             spikes[start + patterns[which, fire], fire] = True
             label = (which // 2) ^ (which % 2)
