@@ -15,7 +15,7 @@ import xarray as xr
 from tractable.core.folder import Locked
 from tractable.core.processes import load_file
 from tractable.report import open_run
-from tractable.study import Check, Result
+from tractable.study import Check, Result, Run
 
 TOY = Path(__file__).with_name("toy_study.py")
 Toy = load_file(TOY).Toy
@@ -224,3 +224,20 @@ def test_a_run_leaves_the_global_random_state_alone(counter: Path, tmp_path: Pat
     state = torch.get_rng_state()
     run(tmp_path)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def letters(n: int) -> xr.Dataset:
+    """Return what netCDF stores in another type: truth values, texts, an attribute of a list."""
+    return xr.Dataset(
+        {"holds": ("i", np.arange(n) > 1), "name": ("i", list("abcdef"[:n]), {"parts": ["x", "y"]})}
+    )
+
+
+def test_a_mapped_point_is_the_same_before_and_after_it_was_stored(tmp_path: Path) -> None:
+    first, second = (Run(0, tmp_path).map(letters, [{"n": 3}])[0] for _ in range(2))
+    xr.testing.assert_identical(first, second)
+    for name in second.variables:
+        assert first[name].dtype == second[name].dtype
+        assert {k: type(v) for k, v in first[name].attrs.items()} == {
+            k: type(v) for k, v in second[name].attrs.items()
+        }

@@ -27,6 +27,9 @@ def test_a_dead_time_makes_spikes_regular() -> None:
     np.testing.assert_allclose(intervals[units == 1], gaps[1, 1:])
     found = interval_variation(events)
     np.testing.assert_allclose(found[:2], 1 - 5.0 / 20.0, rtol=0.05)
+    for unit in (0, 1):  # the definition
+        own = intervals[units == unit]
+        assert found[unit] == pytest.approx(own.std() / own.mean(), rel=1e-12)
     assert np.isnan(found[2])
     with pytest.raises(TypeError, match="events must be a SpikeEvents"):
         interspike_intervals([1.0])  # type: ignore[arg-type]  # on purpose
