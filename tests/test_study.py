@@ -227,9 +227,9 @@ def test_a_run_leaves_the_global_random_state_alone(counter: Path, tmp_path: Pat
 
 
 def letters(n: int) -> xr.Dataset:
-    """Return what netCDF stores in another type: truth values, texts, an attribute of a list."""
+    """Return what netCDF stores as another type: texts, truth values, a tuple in an attribute."""
     return xr.Dataset(
-        {"holds": ("i", np.arange(n) > 1), "name": ("i", list("abcdef"[:n]), {"parts": ["x", "y"]})}
+        {"holds": ("i", np.arange(n) > 1), "name": ("i", list("abcdef"[:n]), {"parts": ("x", "y")})}
     )
 
 
