@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.engine import Engine, Here
 from tractable.core.processes import Reference
 from tractable.result import read_json
@@ -167,7 +168,7 @@ def _in_its_folder(order: Order, cls: type[Study], point: Point, device: str) ->
         return Report(point, "busy", str(locked))
     except order.stops as stop:
         return Report(point, "stopped", str(stop), attempts)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         report = _failure(point, error, order.out, attempts)
         if report.status == "failed":
             _keep_story(partial, order.session, report.text)
@@ -226,7 +227,7 @@ def _story(partial: Path, session: str, starts: int) -> str:
     return f"{besides}{kept['traceback']}"
 
 
-def _failure(point: Point, error: Exception, out: str, attempts: int) -> Report:
+def _failure(point: Point, error: BaseException, out: str, attempts: int) -> Report:
     text = "".join(traceback.format_exception(error))
     if store.is_full(error) or _no_room(out):
         return Report(point, "full", text, attempts)
@@ -304,7 +305,7 @@ def _share(order: Order, cls: type[Study], folder: Path, device: str) -> Iterato
         except order.stops as stop:
             yield Report(point, "stopped", str(stop))
             continue
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             own = final.with_name(f"{point.digest}.partial")
             report = _failure(point, error, order.out, _attempt(own, order.session))
             if report.status == "failed":
@@ -316,10 +317,10 @@ def _share(order: Order, cls: type[Study], folder: Path, device: str) -> Iterato
             continue
         rows.append(row)
         if time.monotonic() - started > FLUSH_SECONDS:
-            yield from _write_rows(order, folder, rows)
+            yield from _write_rows(order, cls, folder, rows, device)
             rows, started = [], time.monotonic()
     if rows:
-        yield from _write_rows(order, folder, rows)
+        yield from _write_rows(order, cls, folder, rows, device)
 
 
 def _compute_row(order: Order, cls: type[Study], point: Point, device: str) -> _Row | None:
@@ -330,7 +331,7 @@ def _compute_row(order: Order, cls: type[Study], point: Point, device: str) -> _
     with tempfile.TemporaryDirectory(prefix="tractable-") as place:
         run = Run(point.seed, Path(place), device, None, False, order.reporter)
         with seeded(point.seed):
-            measured = _as_read(study.measurement(run))
+            measured = netcdf.as_read(study.measurement(run))
             theory, checks, _ = study.evaluate(measured)
         passing = {"points", "checkpoints"}
         if {path.name for path in Path(place).iterdir()} - passing:
@@ -338,33 +339,37 @@ def _compute_row(order: Order, cls: type[Study], point: Point, device: str) -> _
     return _Row(point, theory, measured, [asdict(check) for check in checks])
 
 
-def _as_read(dataset: xr.Dataset) -> xr.Dataset:
-    """Return a dataset as it would be read from a file."""
-    import io
+def _stacked(rows: list[_Row]) -> tuple[xr.Dataset, xr.Dataset] | None:
+    """Return measurement and theory of all rows; None where they have no common dimensions."""
+    from tractable.core.stack import POINT, Part, stack
 
-    import xarray as xr
+    found = []
+    for kind in ("measured", "theory"):
+        datasets = [getattr(row, kind) for row in rows]
+        try:
+            dataset = stack([Part((i,), one) for i, one in enumerate(datasets)], len(rows))
+        except ValueError:
+            return None
+        lost = {f"{dim}_values" for dim in dataset.dims} & set(map(str, dataset.variables))
+        if lost or any(POINT in one.dims for one in datasets):  # labels would be lost
+            return None
+        found.append(dataset)
+    return found[0], found[1]
 
-    from tractable.core.stack import is_plain
 
-    if is_plain(dataset):
-        return dataset
-    with io.BytesIO() as file:
-        dataset.to_netcdf(file, engine="h5netcdf")
-        return xr.load_dataset(file, engine="h5netcdf")
-
-
-def _write_rows(order: Order, folder: Path, rows: list[_Row]) -> Iterator[Report]:
-    from tractable.core.stack import Part, stack
-
+def _write_rows(
+    order: Order, cls: type[Study], folder: Path, rows: list[_Row], device: str
+) -> Iterator[Report]:
     name = f"{order.block}-{rows[0].point.digest}"
     path = folder / f"{name}.nc"
-    temporary = store.temporary_beside(path)
     try:
-        measured = stack([Part((i,), row.measured) for i, row in enumerate(rows)], len(rows))
-        theory = stack([Part((i,), row.theory) for i, row in enumerate(rows)], len(rows))
-        measured.to_netcdf(temporary, group="measured", engine="h5netcdf", mode="w")
-        theory.to_netcdf(temporary, group="theory", engine="h5netcdf", mode="a")
-        os.replace(temporary, path)
+        parts = _stacked(rows)
+        if parts is None:  # they do not fit into one file
+            for row in rows:
+                yield _in_its_folder(order, cls, row.point, device)
+            return
+        measured, theory = parts
+        netcdf.save(path, measured=measured, theory=theory)
         record = {
             "points": [row.point.digest for row in rows],
             "parameters": [dict(row.point.parameters) for row in rows],
@@ -375,8 +380,6 @@ def _write_rows(order: Order, folder: Path, rows: list[_Row]) -> Iterator[Report
         }
         store.write_json(path.with_suffix(".json"), record)
     except Exception as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         for row in rows:
             yield _failure(row.point, error, order.out, 1)
         return

@@ -40,9 +40,18 @@ class Result:
         """
         path = Path(folder)
         checks, answers = (read_json(path / f"{name}.json") for name in ("checks", "answers"))
-        return cls(
-            study, path, tuple(Check(**c) for c in checks), tuple(read_answer(a) for a in answers)
-        )
+        try:
+            return cls(
+                study,
+                path,
+                tuple(Check(**check) for check in checks),
+                tuple(read_answer(answer) for answer in answers),
+            )
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path} does not hold a finished run: checks.json or answers.json is damaged; "
+                "compute it again with --force"
+            ) from error
 
     def _dataset(self, group: str) -> xr.Dataset:
         path = self.folder / "result.nc"

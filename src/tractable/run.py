@@ -108,8 +108,6 @@ class Run:
         ``function`` is a module-level function of plain values that returns an `xarray.Dataset`.
         Finished points are kept in the run folder: a run that was stopped computes only the rest.
         """
-        from tractable.core.stack import is_plain
-
         todo = list(points)
         cache = self.folder / "points"
         cache.mkdir(exist_ok=True)
@@ -119,11 +117,8 @@ class Run:
         title = f"{function.__name__} ({len(todo)} points)"
         computed: dict[int, xr.Dataset] = {}
         for i, dataset in self.track(self._computed(function, todo, missing), title, len(missing)):
-            temporary = paths[i].with_suffix(".tmp")
-            dataset.to_netcdf(temporary, engine="h5netcdf")
-            os.replace(temporary, paths[i])
-            if is_plain(dataset):  # what is read back would be the same
-                computed[i] = dataset
+            netcdf.save(paths[i], dataset)
+            computed[i] = netcdf.as_read(dataset)
         return [computed[i] if i in computed else netcdf.load(path) for i, path in enumerate(paths)]
 
     def _computed(

@@ -12,10 +12,11 @@ import json
 import logging
 import math
 import shutil
+import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,7 @@ from tractable.points import RETRIES, Order, Point, Report, compute, last_line, 
 from tractable.search_history import (
     Pruned,
     Reporter,
+    absolute,
     ended,
     failures,
     open_history,
@@ -38,6 +40,7 @@ from tractable.search_history import (
     table,
 )
 from tractable.search_space import space_of, suggest
+from tractable.stored_points import Damaged, read_folder
 from tractable.study import Study
 from tractable.sweep import as_study
 
@@ -179,7 +182,7 @@ class _Search:
 
     @property
     def url(self) -> str:
-        return self.storage or str((self.folder / "journal.log").resolve())
+        return absolute(self.storage or str(self.folder / "journal.log"))
 
     # --- running -----------------------------------------------------------------------------
 
@@ -193,7 +196,7 @@ class _Search:
         here = self.folder / "sessions" / self._session
         here.mkdir(parents=True)
         threads = torch.get_num_threads()
-        misspelt = False
+        misspelt, history = False, None
         try:
             with logged(self.folder / "log.txt"), store.lock(here):
                 history = open_history(
@@ -213,16 +216,25 @@ class _Search:
                         misspelt = not ended(history)
                         raise
                 dataset = self._dataset(history)
-                dataset.to_netcdf(self.folder / "search.nc", engine="h5netcdf")
+                netcdf.save(self.folder / "search.nc", dataset)
                 store.write_json(self.folder / "failures.json", failures(ended(history)))
                 return dataset
         finally:
             torch.set_num_threads(threads)
+            if history is not None:
+                self._leave(history)
             for path in here.iterdir():
                 path.unlink()
             here.rmdir()
             if misspelt:  # nothing was learned; the run stays, and the right name finds it
                 self._forget()
+
+    def _leave(self, history: optuna.Study) -> None:
+        """Say of the trials of this call that still run that the next call may go on with them."""
+        for trial in history.get_trials(deepcopy=False):
+            mine = trial.user_attrs.get("session") == self._session
+            if trial.state.name == "RUNNING" and mine:
+                history._storage.set_trial_user_attr(trial._trial_id, "session", "")
 
     def _forget(self) -> None:
         import optuna
@@ -259,7 +271,8 @@ class _Search:
         for frozen in history.get_trials(deepcopy=False):
             if frozen.state.name == "RUNNING" and self._is_left(frozen):
                 log.info("trial %d was left by a search that ended; it goes on", frozen.number)
-                yield self._order(optuna.trial.Trial(history, frozen._trial_id))
+                if order := self._tried(history, optuna.trial.Trial(history, frozen._trial_id)):
+                    yield order
         while True:
             trials = history.get_trials(deepcopy=False)
             if sum(t.state.is_finished() or t.state.name == "RUNNING" for t in trials) >= n:
@@ -267,7 +280,9 @@ class _Search:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = history.ask()
-                yield self._order(trial)
+                order = self._tried(history, trial)
+            if order:
+                yield order
 
     def _is_left(self, frozen: Any) -> bool:
         session = frozen.user_attrs.get("session", "")
@@ -283,6 +298,23 @@ class _Search:
             return session == self._session
         place.rmdir()
         return True
+
+    def _tried(self, history: optuna.Study, trial: optuna.Trial) -> Order | None:
+        """Return the order of a trial; None where its parameters make no study: it has failed."""
+        from optuna.trial import TrialState
+
+        try:
+            return self._order(trial)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            permitted = isinstance(error, ValueError | TypeError)  # of fields; else a defect
+            log.warning("trial %d failed: %s", trial.number, last_line(text))
+            trial.set_user_attr("error", last_line(text))
+            trial.set_user_attr("traceback", text[-LONGEST_TEXT:])
+            history.tell(trial.number, state=TrialState.FAIL)
+            if not permitted:
+                raise
+            return None
 
     def _order(self, trial: optuna.Trial) -> Order:
         cls = type(self.study)
@@ -321,7 +353,20 @@ class _Search:
             history.tell(number, state=TrialState.PRUNED)
             tally.add(done=1)
         elif report.status == "done":
-            value = self._value(report.point)
+            try:
+                value = self._value(report.point)
+            except Damaged as error:
+                if order.force:
+                    self._fail(history, report.point, str(error), tally)
+                else:
+                    log.warning("%s; trial %d is computed again", error, number)
+                    flow.again(replace(order, force=True))
+                return
+            except NoSuchObjective as error:
+                if not ended(history):
+                    raise
+                self._fail(history, report.point, str(error), tally)
+                return
             if math.isfinite(value):
                 history.tell(number, value)
                 tally.add(done=1)
@@ -348,7 +393,7 @@ class _Search:
         path = self.out / self.study.name() / point.digest / "result.nc"
         if not path.exists():
             raise ValueError(f"there is no {path}: every worker must see the folder of --out")
-        measured = netcdf.load(path, "measured")
+        measured = read_folder(path.parent, 0).measured.dataset
         scalars = [str(name) for name, v in measured.variables.items() if v.size == 1]
         if self.objective not in scalars:
             near = nearest_names(self.objective, scalars, n=1)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Pruned",
     "Reporter",
+    "absolute",
     "ended",
     "failures",
     "open_history",
@@ -59,6 +60,24 @@ class Reporter:
             trial.report(value, step)
         if self.pruner != "none" and trial.should_prune():
             raise Pruned(f"stopped at step {step} with {value:.6g}")
+
+
+def absolute(storage: str) -> str:
+    """Return a storage that workers with another working directory find, too.
+
+    Examples
+    --------
+    >>> absolute("postgresql://host/trials")
+    'postgresql://host/trials'
+    >>> absolute("sqlite:///a.db") == f"sqlite:///{Path('a.db').absolute()}"
+    True
+    """
+    kind, sign, path = storage.partition(":///")
+    if not sign:
+        return storage if "://" in storage else str(Path(storage).absolute())
+    if not kind.startswith("sqlite") or path in ("", ":memory:") or Path(path).is_absolute():
+        return storage
+    return f"{kind}:///{Path(path).absolute()}"
 
 
 def storage_at(url: str) -> Any:

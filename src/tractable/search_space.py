@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from tractable.core.checks import nearest_names
-from tractable.core.fields import Range
-from tractable.core.grid import Interval, kind_of, read_axis
+from tractable.core.fields import Range, kind_of
+from tractable.core.grid import Interval, read_axis
 from tractable.study import Study
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tractable.core import folder as store
 from tractable.core import netcdf
+from tractable.core.claims import Check
 from tractable.result import read_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
 
     from tractable.core.stack import Part
 
-__all__ = ["Numbers", "Stored", "is_finished", "read_folder", "read_shared", "shared_points"]
+__all__ = [
+    "Damaged",
+    "Numbers",
+    "Stored",
+    "is_finished",
+    "read_folder",
+    "read_shared",
+    "shared_points",
+]
+
+
+class Damaged(ValueError):
+    """The files of a finished point are missing, or hold something else."""
 
 
 @dataclass
@@ -63,12 +76,18 @@ def read_folder(folder: Path, number: int) -> Numbers:
 
     Raises
     ------
-    ValueError
+    Damaged
         The folder is damaged.
     """
     from tractable.core.stack import Part
 
-    checks, record = read_json(folder / "checks.json"), read_json(folder / "params.json")
+    try:
+        checks, record = read_json(folder / "checks.json"), read_json(folder / "params.json")
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    _refuse_strange(folder / "checks.json", checks)
+    if not isinstance(record, dict):
+        raise Damaged(f"{folder / 'params.json'} is damaged: it must hold an object")
     measured, theory = _read_groups(folder / "result.nc", record.get("result_sha256"))
     notes = json.loads(measured.attrs.get("notes", "[]"))
     return Numbers(Part((number,), measured), Part((number,), theory), [checks], notes)
@@ -79,12 +98,14 @@ def read_shared(path: Path, places: Mapping[int, int]) -> Numbers:
 
     Raises
     ------
-    ValueError
+    Damaged
         The file is damaged.
     """
     from tractable.core.stack import POINT, Part
 
     record = read_json(path.with_suffix(".json"))
+    for checks in record["checks"]:
+        _refuse_strange(path.with_suffix(".json"), checks)
     measured, theory = _read_groups(path, record["result_sha256"])
     rows = sorted(places, key=places.__getitem__)
     numbers = [places[row] for row in rows]
@@ -94,11 +115,22 @@ def read_shared(path: Path, places: Mapping[int, int]) -> Numbers:
     return Numbers(Part(numbers, chosen[0], True), Part(numbers, chosen[1], True), checks, notes)
 
 
+def _refuse_strange(path: Path, checks: Any) -> None:
+    """Refuse what is JSON, but no list of checks."""
+    try:
+        if not isinstance(checks, list):
+            raise TypeError(f"a list is expected, got {type(checks).__name__}")
+        for check in checks:
+            Check(**check)
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"{path} is damaged: {error}") from error
+
+
 def _read_groups(path: Path, sha256: str | None) -> tuple[xr.Dataset, xr.Dataset]:
     try:
         if sha256 is not None and store.hash_content(path) != sha256:
             raise ValueError("its content has changed")
         measured, theory = (netcdf.load(path, group) for group in ("measured", "theory"))
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is missing or damaged: {error}") from error
+        raise Damaged(f"{path} is missing or damaged: {error}") from error
     return measured, theory

@@ -34,7 +34,7 @@ from tractable.core import folder as store
 from tractable.core import netcdf
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
-from tractable.core.fields import Range, check_field, field_hints
+from tractable.core.fields import Range, as_declared, check_field, field_hints
 from tractable.core.progress import logged
 from tractable.result import Result
 from tractable.run import Run, environment
@@ -114,7 +114,9 @@ class Study:
     def __post_init__(self) -> None:
         """Check every field against its type and Range; a study with rules of its own calls it."""
         for name, hint in self.field_types().items():
-            check_field(name, getattr(self, name), hint)
+            value = getattr(self, name)
+            check_field(name, value, hint)
+            object.__setattr__(self, name, as_declared(value, hint))
 
     @classmethod
     @functools.cache
@@ -206,9 +208,22 @@ class Study:
         return path.resolve() if path.is_file() else None
 
     def identity(self, seed: int) -> dict[str, Any]:
-        """Return all that the result depends on; its hash names the run folder."""
+        """Return all that the result depends on; its hash names the run folder.
+
+        Raises
+        ------
+        ValueError
+            A seed out of range, or a study file that has changed since it was imported.
+        """
         check_range("seed", seed, 0, LARGEST_SEED)
         source = self.source_file()
+        if source is not None:
+            now = store.hash_file(source)
+            if _imported.setdefault(type(self), now) != now:
+                raise ValueError(
+                    f"{source} has changed since {type(self).__name__} was imported, and the old "
+                    "text would run under the new one's name: import it again (start anew)"
+                )
         paths = [*self.files(), *([] if source is None else [source])]
         files = [[path.name, store.hash_file(path)] for path in paths]
         return {
@@ -312,7 +327,6 @@ class Study:
 
     def _compute(self, run: Run, identity: dict[str, Any]) -> None:
         from tractable.core.seeds import seeded
-        from tractable.core.stack import is_plain
 
         started = time.time()
         log.info("%s on %s, seed %d", self.name(), run.device, run.seed)
@@ -325,16 +339,12 @@ class Study:
                 begun = time.monotonic()
                 measured = self.measurement(run)
                 if time.monotonic() - begun > KEEP_SECONDS:
-                    temporary = done.with_suffix(".tmp")
-                    measured.to_netcdf(temporary, engine="h5netcdf")
-                    os.replace(temporary, done)
+                    netcdf.save(done, measured)
             # The theory and the checks read what a later redrawing will read.
-            measured.to_netcdf(result, group="measured", engine="h5netcdf", mode="w")
-            if not is_plain(measured):
-                measured = netcdf.load(result, "measured")
+            measured = netcdf.as_read(measured)
             log.info("%s: measured; computing the theory", self.name())
             theory, checks, answers = self.evaluate(measured)
-        theory.to_netcdf(result, group="theory", engine="h5netcdf", mode="a")
+        netcdf.save(result, measured=measured, theory=theory)
         source = self.source_file()
         store.write_json(
             run.folder / "params.json",
@@ -378,6 +388,9 @@ def _kept(path: Path) -> xr.Dataset | None:
         log.warning("%s is damaged: measuring again", path)
         path.unlink()
         return None
+
+
+_imported: dict[type[Study], str] = {}  # the hash of the file when a class was first named
 
 
 def _tuples(value: Any) -> Any:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.cluster import check_engine, opened
 from tractable.core.engine import Engine, Flow
-from tractable.core.grid import Grid, Interval
+from tractable.core.grid import Grid, Interval, Listed
 from tractable.core.processes import NotImportable, Reference
 from tractable.core.progress import Tally, logged
+from tractable.core.stack import POINT
 from tractable.points import RETRIES, Order, Point, Report, Same, compute, last_line, reference
 from tractable.stored_points import Numbers, is_finished, shared_points
 from tractable.study import Study
@@ -57,6 +59,7 @@ class Plan:
         self._digests = np.zeros(len(self.grid), dtype="S16")
         self._state = np.zeros(len(self.grid), dtype=np.uint8)
         self._session = uuid.uuid4().hex[:12]
+        self._tried = False
 
     # --- points ------------------------------------------------------------------------------
 
@@ -143,9 +146,9 @@ class Plan:
             total = len(self.grid)
             log.info("%s: %d points, %d finished", self.study.name(), total, total - missing)
             try:
-                with _EngineWhenNeeded(workers, scheduler, client, missing) as engine:
+                with _EngineWhenNeeded(workers, scheduler, client) as engine:
                     if missing:
-                        self._work(engine, self._missing(), progress)
+                        self._work(engine.of(missing), self._missing(), progress)
                     dataset = self._assembled(engine, progress)
             except KeyboardInterrupt:
                 log.warning("stopped: %d of %d points are finished", self._n(DONE), total)
@@ -217,6 +220,7 @@ class Plan:
         point, again = report.point, self._order((report.point,), force=order.force)
         if report.status == "done":
             self._state[point.number] = DONE
+            self._try_names(point)
             tally.add(done=1)
         elif report.status == "busy":
             flow.again(again, seconds=BUSY_SECONDS)
@@ -241,6 +245,16 @@ class Plan:
             log.warning("point %s failed: %s", self._where(point), last_line(report.text))
             tally.add(failed=1)
 
+    def _try_names(self, point: Point) -> None:
+        """Refuse names that no dataset of the sweep can hold when the first point shows them."""
+        if self._tried:
+            return
+        self._tried = True
+        found, _ = read_points(self.runs, [replace(point, number=0)])
+        alone = Listed(self.grid.names, [self._values(point)])
+        for numbers in found:
+            assemble([numbers], alone, {})
+
     def _values(self, point: Point) -> dict[str, Any]:
         return {
             name: point.seed if name == "seed" else point.parameters[name]
@@ -255,7 +269,7 @@ class Plan:
 
     # --- the dataset -------------------------------------------------------------------------
 
-    def _assembled(self, engine: Engine, progress: bool) -> xr.Dataset:
+    def _assembled(self, engine: _EngineWhenNeeded, progress: bool) -> xr.Dataset:
         """Read all points; those that turn out to be damaged are computed again, once."""
         found, damaged = self._read()
         if damaged:
@@ -263,9 +277,9 @@ class Plan:
             log.warning("%d damaged points are computed again: %s", len(damaged), names)
             self._state[[point.number for point in damaged]] = MISSING
             orders = (self._order((point,), force=True) for point in damaged)
-            self._work(engine, orders, progress)
+            self._work(engine.of(len(damaged)), orders, progress)
             more, damaged = self._read({point.number for point in damaged})
-            found += more
+            found = sorted(found + more, key=lambda numbers: numbers.measured.positions[0])
             for point in damaged:
                 self._state[point.number] = FAILED
                 self.failures[point.number] = {
@@ -276,25 +290,26 @@ class Plan:
         return self._dataset(self._of_one_shape(found))
 
     def _of_one_shape(self, found: list[Numbers]) -> list[Numbers]:
-        """Leave out points whose variables have other dimensions than before: they have failed."""
-        first: dict[tuple[int, Any], tuple[set[Any], int]] = {}
-        odd: dict[int, tuple[Any, set[Any], set[Any], int]] = {}
+        """Leave out points whose variables have other dimensions than most: they have failed."""
+        shapes: dict[tuple[int, Any], dict[frozenset[Any], list[int]]] = {}
         for numbers in found:
             for kind, part in enumerate((numbers.measured, numbers.theory)):
-                if part.stacked:  # points of one file have one shape
-                    continue
-                number = part.positions[0]
                 for name, variable in part.dataset.data_vars.items():
-                    before, where = first.setdefault((kind, name), ({*variable.dims}, number))
-                    if {*variable.dims} != before:
-                        odd[number] = (name, {*variable.dims}, before, where)
+                    dims = frozenset(variable.dims) - ({POINT} if part.stacked else set())
+                    shapes.setdefault((kind, name), {}).setdefault(dims, []).extend(part.positions)
+        odd: dict[int, tuple[Any, Any, Any, int]] = {}
+        for (_, name), places in shapes.items():
+            usual = max(places, key=lambda dims: (len(places[dims]), -min(places[dims])))
+            for dims, numbers_of in places.items():
+                if dims != usual:
+                    odd |= {n: (name, dims, usual, min(places[usual])) for n in numbers_of}
         if not odd:
             return found
         points = {point.number: point for point in self.points()}
-        for number, (name, dims, before, where) in odd.items():
-            here, there = (f"({', '.join(sorted(map(str, some)))})" for some in (dims, before))
+        for number, (name, dims, usual, where) in sorted(odd.items()):
+            here, there = (f"({', '.join(sorted(map(str, some)))})" for some in (dims, usual))
             error = (
-                f"ValueError: {name} has the dimensions {here}, but {there} at "
+                f"ValueError: {name} has the dimensions {here}, but {there} at most points, as at "
                 f"{self._where(points[where])}"
             )
             self._state[number] = FAILED
@@ -304,7 +319,7 @@ class Plan:
                 "folder": points[number].digest,
             }
             log.warning("point %s failed: %s", self._where(points[number]), error)
-        return [n for n in found if n.measured.positions[0] not in odd]
+        return [numbers for numbers in found if not odd.keys() & {*numbers.measured.positions}]
 
     def _why_unread(self, point: Point) -> str:
         if (self.runs / point.digest).exists():
@@ -347,10 +362,7 @@ class Plan:
     def _write(self, dataset: xr.Dataset) -> None:
         failures = [self.failures[number] for number in sorted(self.failures)]
         store.write_json(self.folder / "failures.json", failures)
-        result = self.folder / "result.nc"
-        temporary = store.temporary_beside(result)
-        dataset.to_netcdf(temporary, engine="h5netcdf")
-        os.replace(temporary, result)
+        netcdf.save(self.folder / "result.nc", dataset)
 
     def summary(self) -> str:
         """Return how the sweep ended, in one sentence."""
@@ -359,20 +371,20 @@ class Plan:
         return f"{text}, {failed} failed" if failed else text
 
 
-class _EngineWhenNeeded:
+class _EngineWhenNeeded(contextlib.ExitStack):
     """Starts the engine a user asked for with the first task: a finished sweep needs none."""
 
-    def __init__(
-        self, workers: int, scheduler: str | None, client: Client | None, missing: int
-    ) -> None:
-        self._asked = (min(workers, missing) if missing else workers, scheduler, client)
-        self._opened = opened(*self._asked) if missing else opened(0)
+    def __init__(self, workers: int, scheduler: str | None, client: Client | None) -> None:
+        super().__init__()
+        self._asked = (workers, scheduler, client)
+        self._engine: Engine | None = None
 
-    def __enter__(self) -> Engine:
-        return self._opened.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._opened.__exit__(*error)
+    def of(self, n_tasks: int) -> Engine:
+        """Return the engine, started for as many tasks where it is not yet there."""
+        if self._engine is None:
+            workers, scheduler, client = self._asked
+            self._engine = self.enter_context(opened(min(workers, n_tasks), scheduler, client))
+        return self._engine
 
 
 def fields_of(point: Mapping[str, Any]) -> dict[str, Any]:

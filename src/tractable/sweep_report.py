@@ -13,6 +13,7 @@ import numpy as np
 
 from tractable import report
 from tractable.core import folder as store
+from tractable.core import netcdf
 from tractable.core.checks import check_choice
 from tractable.core.fields import field_docs
 from tractable.core.grid import Axis, Grid, Listed
@@ -221,7 +222,7 @@ def write(page: SweepPage, *, figures: str = "svg") -> Path:
     check_choice("figures", figures, ("svg", "pdf", "png"))
     store.make(page.folder)
     if not (page.folder / "result.nc").exists() or not is_sweep(page.folder):
-        page.data.to_netcdf(page.folder / "result.nc", engine="h5netcdf")
+        netcdf.save(page.folder / "result.nc", page.data)
     drawn = []
     for number, (name, figure) in enumerate(pictures(page.data, page.swept), 1):
         if number > MOST_FIGURES:

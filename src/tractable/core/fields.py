@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import itertools
 import textwrap
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from tractable.core.checks import check_choice, check_range
 
-__all__ = ["Range", "check_field", "field_docs", "field_hints"]
+__all__ = ["Range", "as_declared", "bare", "check_field", "field_docs", "field_hints", "kind_of"]
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,46 @@ def field_hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def check_field(name: str, value: Any, hint: Any) -> None:
-    """Check one value against its annotation; the message names the field."""
+def bare(hint: Any) -> Any:
+    """Return an annotation without its Range."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+@functools.cache
+def kind_of(hint: Any) -> tuple[Any, Range | None]:
+    """Return the type of an annotated field, without None, and its Range."""
     bounds = None
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
-    origin = get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
-            return
+    if get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [arg for arg in get_args(hint) if arg is not type(None)]
         hint = kinds[0] if len(kinds) == 1 else hint
-        origin = get_origin(hint)
+    return hint, bounds
+
+
+def as_declared(value: Any, hint: Any) -> Any:
+    """Return a value with floats where floats are declared: 1 and 1.0 are one run.
+
+    Examples
+    --------
+    >>> as_declared(1, float), as_declared((1, 2), tuple[float, ...]), as_declared(1, int)
+    (1.0, (1.0, 2.0), 1)
+    """
+    kind, _ = kind_of(hint)
+    if kind is float and type(value) is int:
+        return float(value)
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        return tuple(as_declared(item, get_args(kind)[0]) for item in value)
+    return value
+
+
+def check_field(name: str, value: Any, hint: Any) -> None:
+    """Check one value against its annotation; the message names the field."""
+    if value is None and type(None) in get_args(bare(hint)):
+        return
+    hint, bounds = kind_of(hint)
+    origin = get_origin(hint)
     if origin is Literal:
         check_choice(name, value, get_args(hint))
     elif origin is tuple:

@@ -19,17 +19,16 @@ import itertools
 import math
 import random
 import re
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from tractable.core.checks import check_range, nearest_names
-from tractable.core.fields import Range, check_field
+from tractable.core.fields import Range, as_declared, bare, check_field, kind_of
 
-__all__ = ["Axis", "Grid", "Interval", "Listed", "kind_of", "read_axis", "read_grid", "read_value"]
+__all__ = ["Axis", "Grid", "Interval", "Listed", "read_axis", "read_grid", "read_value"]
 
+MOST_POINTS = 10_000_000  # a sweep keeps 17 bytes of each, and the numbers that it measures
 LARGEST_NAMED = 100  # values and points that a message lists one by one
 SEED = Annotated[int, Range(0, 2**63 - 1)]
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)"
@@ -48,11 +47,15 @@ class Interval:
 
     def draw(self, source: random.Random) -> float:
         """Return a number of the interval."""
+        # Integers stand for the interval of length 1 around them, so that the ends are as likely.
+        half = 0.5 if self.whole else 0.0
+        low, high = self.low - half, self.high + half
         if self.log:
-            value = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+            value = math.exp(source.uniform(math.log(low), math.log(high)))
         else:
-            value = source.uniform(self.low, self.high)
-        return round(value) if self.whole else min(max(value, self.low), self.high)
+            value = source.uniform(low, high)
+        value = round(value) if self.whole else value
+        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,9 @@ def read_grid(
             raise ValueError("it must name at least one field, as in depth=2,8,32 seed=0:10")
         _refuse(hints, axes)
         result = Grid(tuple(axes), n_random, random_seed)
+        product = result._product()
+        if max(n_random or 0, 0 if n_random or product is None else product) > MOST_POINTS:
+            raise ValueError(f"more than {MOST_POINTS:,} points; sweep a part of them at a time")
         _refuse_points(result, build)
     return result
 
@@ -259,7 +265,7 @@ def _axis(name: str, values: Any, hint: Any, drawn: bool) -> Axis:
         return Axis(name, values)
     elif not isinstance(values, Sequence) and not hasattr(values, "__iter__"):
         values = [values]
-    plain = tuple(_plain(value) for value in values)
+    plain = tuple(as_declared(_plain(value), hint) for value in values)
     if not plain:
         raise ValueError(f"{name} has no values")
     if len(set(plain)) < len(plain):
@@ -294,6 +300,8 @@ def _span(
             raise ValueError(f"{name}={text}: {name} takes integers") from None
         if not whole:
             raise ValueError(f"{name}={text} is empty: the end is not included")
+        if int(high) - int(low) > MOST_POINTS:
+            raise ValueError(f"{name}={text} has more than {MOST_POINTS:,} values")
         return tuple(whole)
     if not drawn:
         raise ValueError(
@@ -330,7 +338,7 @@ def read_value(name: str, word: str, hint: Any) -> Any:
     """
     kind, _ = kind_of(hint)
     origin = get_origin(kind)
-    if word == "None" and type(None) in get_args(_bare(hint)):
+    if word == "None" and type(None) in get_args(bare(hint)):
         return None
     if origin is Literal:
         return next((option for option in get_args(kind) if str(option) == word), word)
@@ -368,22 +376,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_plain(item) for item in value)
     return value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
-
-
-def _bare(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
-
-
-def kind_of(hint: Any) -> tuple[Any, Range | None]:
-    """Return the type of an annotated field, without None, and its Range."""
-    bounds = None
-    if get_origin(hint) is Annotated:
-        hint, *extras = get_args(hint)
-        bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        kinds = [arg for arg in get_args(hint) if arg is not type(None)]
-        hint = kinds[0] if len(kinds) == 1 else hint
-    return hint, bounds
 
 
 # --- refusing --------------------------------------------------------------------------------

@@ -1,21 +1,27 @@
-"""Datasets read back from the netCDF-4 files of runs, quickly.
+"""Datasets in the netCDF-4 files of runs: read quickly, written whole or not at all.
 
 h5netcdf asks HDF5 for each dimension of each variable again and again: a small file takes it a
-tenth of a second, and a sweep has thousands of files. Here every object is opened once.
+tenth of a second, and a sweep has thousands of files. Here every object is opened once. Files
+are made in memory: HDF5 that is told by a write that the disk is full does not get over it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tractable.core.folder import temporary_beside
+
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["load"]
+__all__ = ["as_read", "load", "save"]
 
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable."
 UNREAD = {"REFERENCE_LIST", "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
@@ -59,6 +65,57 @@ def load(path: str | Path, group: str | None = None) -> xr.Dataset:
     if found is None:
         return xr.load_dataset(path, group=group, engine="h5netcdf")
     return xr.decode_cf(found)
+
+
+def save(path: str | Path, dataset: xr.Dataset | None = None, **groups: xr.Dataset) -> None:
+    """Write a dataset, or several groups, so that a reader sees the old file or the new one, whole.
+
+    Parameters
+    ----------
+    path : path
+        The file, in a folder that exists.
+    dataset : Dataset, optional
+        What stands at the root.
+    **groups : Dataset
+        What stands in each group.
+
+    Raises
+    ------
+    OSError
+        There is no room, or no permission; nothing is left behind.
+    """
+    path = Path(path)
+    temporary = temporary_beside(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(_bytes(dataset, groups).getbuffer())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def as_read(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset as `load` would return it from a file."""
+    import xarray as xr
+
+    from tractable.core.stack import is_plain
+
+    if is_plain(dataset):
+        return dataset
+    return xr.load_dataset(_bytes(dataset, {}), engine="h5netcdf")
+
+
+def _bytes(dataset: xr.Dataset | None, groups: Mapping[str, xr.Dataset]) -> io.BytesIO:
+    buffer, mode = io.BytesIO(), "w"
+    parts: list[tuple[str | None, xr.Dataset]] = [*groups.items()]
+    if dataset is not None:
+        parts.insert(0, (None, dataset))
+    for name, data in parts:
+        data.to_netcdf(buffer, group=name, engine="h5netcdf", mode=mode)  # type: ignore[call-overload]  # w, then a
+        mode = "a"
+    return buffer
 
 
 def _plain(path: str | Path, group: str | None) -> xr.Dataset | None:

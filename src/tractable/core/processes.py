@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import linecache
 import socket
 import sys
 import traceback
@@ -18,10 +19,13 @@ from tractable.core.folder import digest
 __all__ = ["NotImportable", "Reference", "load_file"]
 
 BY_PATH = "tractable_file_"  # how the modules of files that are imported by path begin
+SOURCE = "__source_when_imported__"
 
 
 def load_file(path: str | Path) -> types.ModuleType:
-    """Import a Python file by its path, once; files beside it can be imported by it.
+    """Import a Python file by its path; files beside it can be imported by it.
+
+    A file that has not changed since is imported once; one that has is imported again.
 
     Raises
     ------
@@ -30,19 +34,24 @@ def load_file(path: str | Path) -> types.ModuleType:
     """
     file = Path(path).resolve()
     name = f"{BY_PATH}{file.stem}_{digest(str(file))[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    known = sys.modules.get(name)
     if not file.is_file():
         raise ValueError(f"there is no file {path}")
+    source = file.read_bytes()
+    if known is not None and known.__dict__.get(SOURCE) == source:
+        return known
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
+    setattr(module, SOURCE, source)
+    linecache.checkcache(str(file))
     sys.modules[name] = module  # dataclasses and worker processes look the module up by name
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     try:
-        spec.loader.exec_module(module)
+        # Not by exec_module: it takes compiled code of an older text of the same second and size.
+        exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[name]
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]

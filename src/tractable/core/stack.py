@@ -44,7 +44,8 @@ def stack(parts: Iterable[Part], n_points: int) -> xr.Dataset:
 
     Labels of a dimension that differ between points are united, in order; a dimension without
     labels is filled up to its greatest length. What a point lacks is NaN (integers become floats),
-    or an empty text. The result is the same whichever points were stacked before.
+    or an empty text (also among integers above 2^53, which floats would round). The result is the
+    same whichever points were stacked before.
 
     Parameters
     ----------
@@ -60,6 +61,9 @@ def stack(parts: Iterable[Part], n_points: int) -> xr.Dataset:
     """
     import xarray as xr
 
+    parts = list(parts)
+    if any(POINT in part.dataset.dims for part in parts if not part.stacked):
+        raise ValueError(f"a dimension may not be named {POINT}: it is that of a sweep's points")
     known = sorted(parts, key=lambda part: part.positions[0] if len(part.positions) else -1)
     dims = _dimensions(known)
     names = list(dict.fromkeys(name for part in known for name in part.dataset.variables))
@@ -99,6 +103,11 @@ def join(measured: xr.Dataset, theory: xr.Dataset, taken: Iterable[str]) -> xr.D
             same[str(dim)] = own.get(str(dim), str(dim))
         else:
             names[str(dim)] = f"theory_{dim}"
+    if twice := set(own.values()) & set(map(str, (*measured.variables, *measured.dims))):
+        raise ValueError(
+            f"a measured variable may not be named {', '.join(sorted(twice))}: that is the name "
+            "of what is called like a swept field"
+        )
     left = measured.rename(own)
     right = theory.drop_vars([dim for dim in same if dim in theory.variables])
     right = right.rename({**names, **{a: b for a, b in same.items() if a in right.dims}})
@@ -217,7 +226,10 @@ def _variable(
         pieces.append((part, values if part.stacked else values[np.newaxis]))
     shape = (n_points, *(dims[dim].size for dim in inner))
     full = sum(values.size for _, values in pieces) == int(np.prod(shape))
-    array = _empty(np.result_type(*(values.dtype for _, values in pieces)), shape, full)
+    dtype = np.result_type(*(values.dtype for _, values in pieces))
+    if dtype.kind in "iu" and not full and any(_is_beyond_floats(v) for _, v in pieces):
+        dtype = np.dtype(str)  # NaN has no place among integers, and a float would round them
+    array = _empty(dtype, shape, full)
     for part, values in pieces:
         places = [_places(part.dataset, dim, dims[dim]) for dim in inner]
         array[np.ix_(np.asarray(part.positions, dtype=int), *places)] = values
@@ -225,6 +237,10 @@ def _variable(
         array = array.astype(str)
     attributes = _attributes(part.dataset[name] for part in having)
     return (POINT, *inner), array, attributes
+
+
+def _is_beyond_floats(values: np.ndarray) -> bool:
+    return bool(values.size) and max(abs(int(values.min())), abs(int(values.max()))) > 2**53
 
 
 def _places(dataset: xr.Dataset, dim: Any, target: _Dimension) -> np.ndarray:
