@@ -99,7 +99,7 @@ class SearchFlags(Generic[S]):
     over: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD[=VALUES]")] = ()
     """Fields to search, in their Range or as given: depth gain=0.5:3:log sizes=(2,8),(2,8,32)."""
     trials: int = 100
-    """Finished trials, those of earlier calls included."""
+    """Trials in all: those of earlier calls, pruned and failed ones included."""
     sampler: Literal["tpe", "random"] = "tpe"
     """Tree-structured Parzen estimator, or random search."""
     pruner: Literal["none", "median", "asha"] = "none"

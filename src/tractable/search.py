@@ -97,7 +97,7 @@ def search(
         ``suggest(trial)`` returns (a dict of fields, conditional ones too), else every field with
         a Range or a Literal.
     trials : int
-        Trials that are finished in the end, those of earlier calls included.
+        Trials that have ended in the end, those of earlier calls, pruned and failed ones included.
     sampler : {"tpe", "random"}
         Tree-structured Parzen estimator (running trials count as bad ones, so that workers do not
         try the same), or random search.
@@ -178,11 +178,14 @@ class _Search:
 
     @property
     def folder(self) -> Path:
-        return self.out / self.study.name() / "searches" / self.name
+        name = self.name
+        if self.storage is not None:  # the same search may be in several databases
+            name += f"-{store.digest(self.url)[:6]}"
+        return self.out / self.study.name() / "searches" / name
 
     @property
     def url(self) -> str:
-        return absolute(self.storage or str(self.folder / "journal.log"))
+        return absolute(str(self.folder / "journal.log") if self.storage is None else self.storage)
 
     # --- running -----------------------------------------------------------------------------
 
