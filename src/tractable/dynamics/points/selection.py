@@ -39,6 +39,7 @@ POINT_FIELDS = (
 DUPLICATE_SHARE = 1e-3  # of the rms of the states' entries
 FROZEN = 1e-9  # a row of I - J below it: the unit copies itself
 SINGULAR_PIVOT = 1e-10  # of I - J, relative to the largest: singular to rounding
+TREE_UNITS = 3  # of widest spread, among which neighbors are looked for
 MEDIAN_SAMPLE = 2048  # starts whose nearest-neighbor distances are taken
 
 
@@ -91,18 +92,36 @@ def representatives(state: Tensor, q: Tensor, groups: np.ndarray, radius: float)
     Greedy: the state of lowest q takes all within ``radius`` (maximum norm) of the same input,
     then the lowest of those that remain.
     """
-    from scipy.spatial import cKDTree
-
     owner = np.full(len(state), -1, dtype=np.int64)
     position, speed = state.cpu().numpy(), q.cpu().numpy()
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        tree = cKDTree(position[members])
-        for i in members[np.argsort(speed[members], kind="stable")]:
-            if owner[i] >= 0:
-                continue
-            near = members[tree.query_ball_point(position[i], radius, p=np.inf)]
-            owner[near[owner[near] < 0]] = i
+        owner[members] = members[_greedy(position[members], speed[members], radius)]
+    return owner
+
+
+def _greedy(position: np.ndarray, speed: np.ndarray, radius: float) -> np.ndarray:
+    """Return the owner of each state (n,) of one input.
+
+    Neighbors in all units are neighbors in the few of widest spread: a tree over those finds the
+    candidates in O(n log n), where one over N units would look at every state.
+    """
+    from scipy.spatial import cKDTree
+
+    widest = np.argsort(-position.var(axis=0), kind="stable")[:TREE_UNITS]
+    few = np.ascontiguousarray(position[:, widest])
+    tree = cKDTree(few)
+    reach = np.nextafter(radius, np.inf)  # the bound of `query` is exclusive
+    second = tree.query(few, k=[2], p=np.inf, distance_upper_bound=reach)[0][:, 0]
+    owner = np.where(np.isfinite(second), -1, np.arange(len(few)))  # alone: its own
+    crowded = np.flatnonzero(owner < 0)
+    for i in crowded[np.argsort(speed[crowded], kind="stable")]:
+        if owner[i] >= 0:
+            continue
+        near = np.asarray(tree.query_ball_point(few[i], radius, p=np.inf))
+        near = near[owner[near] < 0]
+        near = near[(np.abs(position[near] - position[i]) <= radius).all(axis=1)]
+        owner[near] = i
     return owner
 
 
