@@ -188,7 +188,7 @@ def roots_against_peer(folder: str, net: torch.nn.GRU, starts: Tensor) -> Row:
 
 
 def slow_against_peer(folder: str) -> Iterator[Row]:
-    """Slow points of a sentiment GRU 128: CPU seconds to the same median q, ours by default and early.
+    """Slow points of a sentiment GRU 128: CPU seconds to the same median q, by default and early.
 
     The first four steps take the fast part away; the other sixteen halve what is left.
     """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tractable.dynamics.cells import Cell
+from tractable.dynamics.points.search import MAX_NEWTON_STATE
 
 __all__ = [
     "POINT_FIELDS",
@@ -178,12 +179,14 @@ def first_component(state: Tensor) -> tuple[float, float]:
 class RootFacts(NamedTuple):
     """What the Jacobian says about each of P roots.
 
-    ``sign`` (P,): of det(I - J), 0 where it is singular to rounding. ``n_frozen`` (P,): units that
-    copy themselves at the root but not at its start.
+    ``sign`` (P,): of det(I - J), 0 where it is singular to rounding or not known. ``n_frozen``
+    (P,): units that copy themselves at the root but not at its start. ``known`` (P,): whether the
+    sign could be determined; always for N <= 1500.
     """
 
     sign: Tensor
     n_frozen: Tensor
+    known: Tensor
 
 
 def root_facts(
@@ -195,6 +198,8 @@ def root_facts(
     h_i`` and row i of I - J vanish whatever h_i is. A unit that integrates exactly has the same row
     at its start, and does not count.
 
+    For N > 1500 no Jacobian is formed: see `large_root_facts`.
+
     Parameters
     ----------
     cell : Cell
@@ -204,6 +209,10 @@ def root_facts(
     max_bytes : float
         For the Jacobians held at once.
     """
+    if state.shape[1] > MAX_NEWTON_STATE:
+        from tractable.dynamics.points.large_facts import large_root_facts
+
+        return RootFacts(*large_root_facts(cell, state, x, starts, FROZEN))
     sign, n_frozen = state.new_zeros(len(state)), state.new_zeros(len(state))
     for part in chunks(len(state), state.shape[1], max_bytes):
         gap = _gap(cell, state[part], x[part])
@@ -216,7 +225,7 @@ def root_facts(
         if bool(frozen.any()):
             frozen &= _gap(cell, starts[part], x[part]).abs().amax(2) >= FROZEN
         n_frozen[part] = frozen.sum(1).to(n_frozen)
-    return RootFacts(sign.long(), n_frozen.long())
+    return RootFacts(sign.long(), n_frozen.long(), torch.ones_like(sign, dtype=torch.bool))
 
 
 def index_sum(cell: Cell, x: Tensor, sign: Tensor) -> int | None:
@@ -227,7 +236,7 @@ def index_sum(cell: Cell, x: Tensor, sign: Tensor) -> int | None:
     Returns
     -------
     int or None
-        None: no finite box is known, the inputs differ, or a root is degenerate.
+        None: no finite box is known, the inputs differ, a root is degenerate, or a sign unknown.
     """
     boxed = cell.bounds is not None and all(bool(b.isfinite().all()) for b in cell.bounds)
     one_input = len(x) == 0 or bool((x == x[:1]).all())
