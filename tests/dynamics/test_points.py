@@ -202,6 +202,12 @@ def test_slow_steps_are_damped_by_tau_c(dt: float | None, tau_c: float, method: 
 # -- what is rejected --------------------------------------------------------------------------
 
 
+def test_the_warning_says_that_all_roots_are_far_from_the_starts() -> None:
+    cell = as_cell(lambda h, x: 0.5 * h + 50, n_state=2, n_input=1)
+    with pytest.warns(ConvergenceWarning, match=r"1e-12 near a start: .* 8 ended far from every"):
+        assert len(find_points(cell, draw(8, 2))) == 0
+
+
 def test_outliers_are_returned_with_their_reason() -> None:
     # roots at 0 and at 50, far from every start
     def step(h: Tensor, x: Tensor) -> Tensor:

@@ -302,12 +302,16 @@ def _warn(points: PointSet, request: Request, search: Search, factor: float) -> 
         ):
             count = int((search.status == status).sum())
             stuck += f"; {count} {where}" if count else ""
+        goal = f"q <= {search.tol * factor:.3g}" if request.threshold else "the slow manifold"
+        n_far = sum(r.reason.startswith("outlier") for r in points.rejected)
+        if n_far:
+            goal += " near a start"
+            stuck += f"; {n_far} ended far from every start, as outliers (see outlier_scale)"
         advice = {
             "root": "try kind='slow', or kind='local_min'",
             "local_min": "try more iterations, or kind='slow'",
             "slow": "try a larger tol or tau_c",
         }[request.kind]
-        goal = f"q <= {search.tol * factor:.3g}" if request.threshold else "the slow manifold"
         warnings.warn(
             f"none of {len(search.q)} starts reached {goal}: the smallest q is {least} "
             f"({request.q_convention}){stuck}; {advice}",
