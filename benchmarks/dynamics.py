@@ -71,7 +71,7 @@ def flip_flop(units: int = 64, steps: int = 260) -> tuple[torch.nn.GRU, Tensor]:
     """Train a GRU on the 3-bit flip-flop and return it with 1,024 states that it visits."""
     from tractable.dynamics import collect_states, sample_starts
     from tractable.dynamics.tasks import flip_flop as pulses
-    from tractable.studies.dynamics.dynamics_flipflop import trained
+    from tractable.studies.dynamics._flipflop_parts import trained
 
     model, _ = trained(3, units, steps, 64, 64, 0.2, 5e-3, 1, "cpu")
     # without the first pulse the saddles are visited too
