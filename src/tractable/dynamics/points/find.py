@@ -167,7 +167,9 @@ def find_points(
     -----
     Where F maps a box into itself (``cell.bounds``: tanh, GRU, UGRNN), starts are clipped into it
     and solvers stay inside. Then the signs of det(I - J) over all roots add up to +1:
-    `PointSet.index_sum` tells when roots are missing. Draw more starts in that case.
+    `PointSet.index_sum` tells when roots are missing. Draw more starts in that case. For N > 1500
+    the sign counts the real eigenvalues beyond 1, found by Arnoldi iteration; where that does not
+    converge, a warning says so and `index_sum` is None.
 
     Ctrl-C returns what is there, marked ``interrupted``. Go on, also after `PointSet.save` and
     `load`, with ``find_points(cell, starts, ..., resume=points)``.
