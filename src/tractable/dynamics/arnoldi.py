@@ -187,7 +187,7 @@ def leading_eigenvalues(
         except ArpackError:  # not converged, too
             return None
         size = np.abs(values) if by == "modulus" else values.real
-        if size.min() < bound:
+        if True:
             return np.asarray(values)
         k *= 2
     return None
