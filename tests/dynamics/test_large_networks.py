@@ -19,7 +19,9 @@ from tractable.dynamics.points import (
     point_set,
     selection,
 )
+from tractable.dynamics.points.krylov import krylov_step
 from tractable.dynamics.points.large_facts import large_root_facts, large_stability
+from tractable.dynamics.points.search import Search
 from tractable.dynamics.points.selection import root_facts
 
 F64 = torch.float64
@@ -129,3 +131,13 @@ def test_saturated_and_singular_units_are_seen_without_the_jacobian() -> None:
         sign, n_frozen, _ = large_root_facts(cell, far, x, start, 1e-9)
         assert n_frozen.tolist() == dense.n_frozen.tolist() == [count]
         assert sign.tolist() == dense.sign.tolist() == [0]
+
+
+def test_a_krylov_step_solves_the_linear_system_to_a_thousandth() -> None:
+    A = 0.5 * draw(60, 60, seed=4) / 60**0.5
+    cell = as_cell(lambda h, x: h @ A.T, n_state=60, n_input=1)
+    search = Search(cell, draw(3, 60, seed=5), torch.zeros(3, 1, dtype=F64), tol=1e-30)
+    step, failed = krylov_step(search, torch.arange(3))
+    left = search.residual - (step - step @ A.T)
+    assert not failed.any()
+    assert (left.norm(dim=1) <= 1.1e-3 * search.residual.norm(dim=1)).all()

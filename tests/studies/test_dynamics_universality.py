@@ -57,12 +57,12 @@ def test_the_integration_task_asks_for_the_sum_of_the_chosen_stream() -> None:
 
 @pytest.mark.parametrize("slow", [1.0, 0.7])
 def test_the_line_of_an_integrator_is_found_in_each_context(slow: float) -> None:
-    # CLOSED FORM: one unit keeps the chosen stream, the others decay within 2 steps
-    keep = torch.tensor([slow, 0.5, 0.3, 0.1], dtype=F64)
-
+    # CLOSED FORM: each context has a unit that keeps its stream; all others decay within 2 steps
     def step(h: Tensor, x: Tensor) -> Tensor:
-        chosen = (x[:, :2] * x[:, 2:]).sum(1)
-        return h * keep + torch.nn.functional.pad(chosen[:, None], (0, 3)) + 0.2 * x @ mix
+        on = x[:, 2:]
+        kept = h[:, :2] * (0.5 + (slow - 0.5) * on) + on * x[:, :2]
+        lost = h[:, 2:] * torch.tensor([0.3, 0.1], dtype=F64)
+        return torch.cat([kept, lost], 1) + 0.2 * x @ mix
 
     mix = torch.randn(4, 4, dtype=F64, generator=torch.Generator().manual_seed(2))
     mix[2:] = 0.0

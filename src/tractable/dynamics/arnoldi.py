@@ -187,7 +187,7 @@ def leading_eigenvalues(
         except ArpackError:  # not converged, too
             return None
         size = np.abs(values) if by == "modulus" else values.real
-        if True:
+        if size.min() < bound:
             return np.asarray(values)
         k *= 2
     return None
