@@ -192,7 +192,7 @@ _QUANTITIES: tuple[tuple[str, str, Callable[[xr.Dataset, xr.Dataset], float]], .
     ),
     (
         "|cos| of its left vector and the valence direction",
-        "aligned (Fig. 4a)",
+        "positive and negative words on either side (Fig. 4a)",
         lambda one, seen: float(abs(one.left_input_match).median()),
     ),
     (
