@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import io
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from tractable import data
+from tractable.data import corpora
 from tractable.data.catalog import ALIASES, DATA_SETS, Remote
 
 SLL = {"amazon_cells": "amazon", "imdb": "film", "yelp": "food"}
@@ -189,6 +191,90 @@ def test_a_damaged_tar_is_refused(tmp_path, damage, message):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
         data.load("imdb")
+
+
+STARS = [1.0, 5.0, 3.0, 2.0, 4.0, 1.0, 4.0]
+
+
+def yelp_line(i: int, stars: float) -> str:
+    """Return a review in the form of the open data set."""
+    entry = {
+        "review_id": f"r{i:021d}",
+        "user_id": f"u{i:021d}",
+        "business_id": f"b{i:021d}",
+        "stars": stars,
+        "useful": 0,
+        "funny": 0,
+        "cool": 0,
+        "text": f"Visit {i}.\n\n\u00c9clairs at \u2028{stars:g} stars.",
+        "date": "2018-07-07 22:09:11",
+    }
+    return json.dumps(entry, ensure_ascii=False)
+
+
+def test_yelp_reviews_of_the_open_data_set(tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "yelp"
+    folder.mkdir(parents=True)
+    path = folder / "yelp_academic_dataset_review.json"
+    lines = [yelp_line(i, stars) for i, stars in enumerate(STARS)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    texts = data.load("yelp")
+    assert texts.labels.tolist() == [0, 1, 0, 1, 0, 1]  # 1-2 negative, 4-5 positive
+    assert texts.classes == ("negative", "positive")
+    assert texts.n_dropped == 1  # three stars
+    assert texts.texts[2] == "Visit 3.\n\n\u00c9clairs at \u20282 stars."
+    assert not texts.parts
+    assert data.resolve("yelp").load().texts == texts.texts
+    monkeypatch.setattr(corpora, "YELP_REVIEWS", 4)  # the rest of the file is not read
+    path.write_text("\n".join([*lines[:5], "{cut"]), encoding="utf-8")
+    assert data.load("yelp").texts == texts.texts[:4]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"stars": 4.0', "row 2: must be a JSON object with the keys stars and text"),
+        ('{"stars": 4.0, "review": "good"}', "row 2: must be a JSON object with the keys"),
+        ('["good", 4]', "row 2: must be a JSON object"),
+        (yelp_line(1, 6.0), "row 2: stars must be 1 to 5, got 6"),
+        (yelp_line(1, 3.0), "must hold negative and positive reviews, got 1 alike"),
+    ],
+)
+def test_a_damaged_file_of_yelp_reviews_is_refused(tmp_path, line, message):
+    folder = tmp_path / "data" / "yelp"
+    folder.mkdir(parents=True)
+    path = folder / "yelp_academic_dataset_review.json"
+    path.write_text(f"{yelp_line(0, 1.0)}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        data.load("yelp")
+
+
+@pytest.mark.parametrize("form", ["tables", "folder", "tgz"])
+def test_yelp_polarity_reads_alike_in_every_form(tmp_path, monkeypatch, form):
+    folder = tmp_path / "data" / "yelp"
+    inner = folder / "yelp_review_polarity_csv" if form == "folder" else folder
+    inner.mkdir(parents=True)
+    tables = {
+        part: "".join(f'"{1 + i % 2}","{part} {i}, ""so"" said\\nthey"\n' for i in range(6))
+        for part in ("train", "test")
+    }
+    if form == "tgz":
+        with tarfile.open(folder / "yelp_review_polarity_csv.tgz", "w:gz") as archive:
+            for part, table in tables.items():
+                member = tarfile.TarInfo(f"yelp_review_polarity_csv/{part}.csv")
+                member.size = len(table)
+                archive.addfile(member, io.BytesIO(table.encode()))
+    else:
+        for part, table in tables.items():
+            (inner / f"{part}.csv").write_text(table)
+    with pytest.raises(ValueError, match="'train' must hold 560,000 texts with 280,000 positive"):
+        data.load("yelp")
+    counts = {"train": 6, "test": 6}
+    monkeypatch.setitem(DATA_SETS, "yelp", replace(DATA_SETS["yelp"], counts=counts))
+    texts = data.load("yelp")
+    assert texts.part("test").texts[1] == 'test 1, "so" said\nthey'
+    assert texts.labels.tolist() == [0, 1] * 6  # class 1 is negative
+    assert texts.classes == ("negative", "positive")
 
 
 def test_sst2_tables_and_the_glue_archive(tmp_path):

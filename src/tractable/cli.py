@@ -400,7 +400,9 @@ def _show(result: Result) -> None:
         if isinstance(answer, str):
             console.print(f"• {answer}", markup=False)
             continue
-        table = RichTable(*answer.columns, title=answer.title, title_justify="left")
+        table = RichTable(title=answer.title, title_justify="left")
+        for column in answer.columns:
+            table.add_column(column, overflow="fold")  # a narrow terminal hides no digits
         for row in answer.rows:
             table.add_row(*(_text(cell) for cell in row))
         console.print(table)

@@ -323,7 +323,7 @@ def test_another_shape_is_refused():
         as_cell(lambda h, x: h[0], n_state=(3, 2), n_input=2)
     with pytest.raises(ValueError, match="takes 1 positional"):
         as_cell(lambda h: h, n_state=3, n_input=2)
-    with pytest.raises(ValueError, match="must map state"):  # torch's argument order
+    with pytest.raises(ValueError, match=r"seems to take \(x, state\)"):  # as torch's cells
         as_cell(lambda x, h: nn.RNNCell(3, 5)(x, h), n_state=5, n_input=3)
 
 

@@ -384,6 +384,10 @@ def test_decay_draws_theory_as_lines_and_measurement_as_markers() -> None:
 def test_decay_picks_points_evenly_along_theta() -> None:
     theta = np.linspace(1, -1, 101)
     theory = np.repeat(theta[:, None], 3, 1)
+    bar = plots.plot_decay(
+        range(3), theory[:3], theory[:3], theta=[0.1, 0.2, 0.5], theta_label="time constant"
+    ).axes[-1]
+    assert bar.get_ylim() == pytest.approx((0.1, 0.5))  # of another quantity its own range
     ax = plots.plot_decay(range(3), theory, theory, theta=theta, n_curves=5).axes[0]
     drawn = [container.lines[0].get_ydata()[0] for container in ax.containers]
     assert drawn == pytest.approx([-1, -0.5, 0, 0.5, 1])

@@ -183,6 +183,26 @@ def test_the_lowest_speed_stands_for_its_neighbors() -> None:
     assert representatives(state[:0], q[:0], groups[:0], 0.5).tolist() == []
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.02, 0.3, 5.0])
+def test_duplicates_are_those_of_every_pair_compared(radius: float) -> None:
+    # a bent line in 20 units whose widest ones tell few states apart, with exact and near copies
+    generator = np.random.default_rng(3)
+    theta = generator.uniform(-1, 1, 150)
+    state = np.sin(theta[:, None] * np.arange(1, 21)) * 0.3
+    state[:, :4] = np.sign(state[:, :4])
+    near = state[:60] + generator.uniform(-0.03, 0.03, (60, 20))
+    state = torch.as_tensor(np.concatenate([state, state[:20], near]))
+    q = torch.as_tensor(generator.uniform(size=len(state)))
+    owner = np.full(len(state), -1)
+    for i in q.argsort().tolist():
+        if owner[i] < 0:
+            close = (state - state[i]).abs().amax(1).numpy() <= radius
+            owner[close & (owner < 0)] = i
+    found = representatives(state, q, np.zeros(len(state), dtype=int), radius)
+    assert found.tolist() == owner.tolist()
+    assert len(np.unique(owner)) < len(state)
+
+
 def test_loosely_converged_starts_of_one_root_are_one_point() -> None:
     # q = 1e-4 leaves starts 0.02 apart, far more than the radius
     cell = as_cell(lambda h, x: 0.4 * h, n_state=3, n_input=1)

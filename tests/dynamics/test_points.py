@@ -202,6 +202,12 @@ def test_slow_steps_are_damped_by_tau_c(dt: float | None, tau_c: float, method: 
 # -- what is rejected --------------------------------------------------------------------------
 
 
+def test_the_warning_says_that_all_roots_are_far_from_the_starts() -> None:
+    cell = as_cell(lambda h, x: 0.5 * h + 50, n_state=2, n_input=1)
+    with pytest.warns(ConvergenceWarning, match=r"1e-12 near a start: .* 8 ended far from every"):
+        assert len(find_points(cell, draw(8, 2))) == 0
+
+
 def test_outliers_are_returned_with_their_reason() -> None:
     # roots at 0 and at 50, far from every start
     def step(h: Tensor, x: Tensor) -> Tensor:
@@ -427,26 +433,6 @@ def quietly_rounded(*args: Any, **options: Any) -> PointSet:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return find_points(*args, **options)
-
-
-def test_large_networks_take_krylov_steps() -> None:
-    n = 1501
-    u = draw(n).sign()
-
-    def step(h: Tensor, x: Tensor) -> Tensor:
-        return torch.tanh(2 / n * (h @ u)[:, None] * u)
-
-    def jacobians(h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        J = (1 - step(h, x) ** 2)[:, :, None] * (2 / n * torch.outer(u, u))
-        return J, h.new_zeros(len(h), n, 1)
-
-    cell = as_cell(step, n_state=n, n_input=1, jacobians=jacobians)
-    starts = torch.tensor([[0.9], [0.05], [-1.1]], dtype=F64) * u + 0.01 * draw(3, n, seed=1)
-    with pytest.warns(TractableWarning, match="more than 1500: taking method='krylov'"):
-        points = find_points(cell, starts, method="newton")
-    overlap = (points.state @ u / n).tolist()
-    assert sorted(overlap) == pytest.approx([-0.9575040240773, 0.0, 0.9575040240773], abs=1e-9)
-    assert len(find_points(cell, starts)) == 3
 
 
 # -- bad input ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tractable.dynamics.points.gradient_solvers import adam, anderson, lbfgs
+from tractable.dynamics.points.gradient_solvers import _two_loops, adam, anderson, lbfgs
 from tractable.dynamics.points.krylov import gmres, krylov
 from tractable.dynamics.points.search import (
     ACTIVE,
@@ -422,6 +422,26 @@ def test_gradient_solvers_stop_at_a_minimum_that_is_no_root(solver: Callable[...
     assert (search.status == MINIMUM).all()
     assert search.state.abs().max() < 1e-5
     assert torch.allclose(search.q, torch.full((9,), 0.01**2 / 2, dtype=F64), rtol=1e-6, atol=0)
+
+
+def test_the_two_loops_multiply_by_the_inverse_hessian_of_bfgs() -> None:
+    # SECOND FORMULA: H <- (1 - r s y^T) H (1 - r y s^T) + r s s^T with r = 1 / y s, as matrices
+    n, starts = 5, 3
+    half = torch.randn(starts, n, n, dtype=F64)
+    hessian = half @ half.mT + torch.eye(n, dtype=F64)
+    moves = list(torch.randn(3, starts, n, dtype=F64))
+    bends = [(hessian @ s[:, :, None])[:, :, 0] for s in moves]
+    bends[1][2] = -bends[1][2]  # negative curvature at one start: the pair is left out there
+    gradient = torch.randn(starts, n, dtype=F64)
+    found = _two_loops(gradient, moves, bends)
+    for i in range(starts):
+        pairs = [(s[i], y[i]) for s, y in zip(moves, bends, strict=True) if float(s[i] @ y[i]) > 0]
+        s, y = pairs[-1]
+        inverse = torch.eye(n, dtype=F64) * (s @ y) / (y @ y)
+        for s, y in pairs:
+            left = torch.eye(n, dtype=F64) - torch.outer(s, y) / (s @ y)
+            inverse = left @ inverse @ left.T + torch.outer(s, s) / (s @ y)
+        assert torch.allclose(found[i], inverse @ gradient[i], rtol=1e-9, atol=1e-12)
 
 
 def test_anderson_mixing_solves_linear_maps_in_as_many_steps_as_eigenvalues() -> None:

@@ -39,6 +39,24 @@ def broken():
     raise RuntimeError("no weights here")
 
 number = 3
+
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.GRU(2, 8)
+        self.head = nn.Linear(8, 1)
+
+def weights():
+    return nn.GRU(2, 8).state_dict()
+
+def of_a_class():
+    return nn.GRU
+
+def swapped():
+    from tractable.dynamics import as_cell
+    layer = nn.Linear(5, 3)
+    return as_cell(lambda x, h: torch.tanh(layer(torch.cat([x, h], -1))[..., :3] + x.sum(-1, True)
+                   + h @ torch.eye(3).to(h)), n_state=3, n_input=2)
 '''
 
 
@@ -99,6 +117,12 @@ def test_a_model_file_is_taken_apart(words: tuple[str, ...], folder: Path) -> No
         (("--model", "net.py:make", "--starts", "text.npy"), "no array of numbers"),
         (("--model", "net.py:make", "--x-star", "wrong.npy"), "must have shape (2,)"),
         (("--starts", "states.npy"), "name it by model"),
+        (("--model", "net.py:Whole"), "it holds encoder (GRU); give that part, as in net.encoder"),
+        (("--model", "net.py:weights"), "build it and load them (load_state_dict)"),
+        (("--model", "net.py:of_a_class"), "it is a class, give a network of it, GRU(...)"),
+        (("--model", "net.py:swapped"), "it seems to take (x, state); give lambda state, x"),
+        (("--modle", "net.py:make"), "--model STR"),
+        (("--model", "net.py:make", "--start", "states.npy"), "--starts STR"),
     ],
 )
 def test_mistakes_end_in_one_sentence(words: tuple[str, ...], message: str, folder: Path) -> None:
@@ -106,6 +130,24 @@ def test_mistakes_end_in_one_sentence(words: tuple[str, ...], message: str, fold
     assert code == 2, printed
     assert message in " ".join(printed.split())
     assert "Traceback" not in printed
+
+
+def test_starts_that_led_nowhere_are_told_with_their_reason(folder: Path) -> None:
+    (folder / "ghost.py").write_text(
+        "import torch\nfrom tractable.dynamics import as_cell\n"
+        "def make():\n"
+        "    # one root, 0; beyond 2 the state runs away\n"
+        "    step = lambda h, x: torch.where(h.abs() > 2, h + 0.1, 0.5 * h) + 0 * x\n"
+        "    return as_cell(step, n_state=1, n_input=1)\n"
+    )
+    np.save(folder / "apart.npy", np.array([[0.5], [-0.4], [1.0], [9.0]]))
+    code, printed = cli(
+        "--model", "ghost.py:make", "--starts", "apart.npy", "--horizon", "5", cwd=folder
+    )
+    text = " ".join(printed.split())
+    assert code == 0, printed
+    assert "found 1 fixed point; 1 start led to none (most: " in text
+    assert "• It is stable." in text
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ class DataSet:
 
 _SLL = ("amazon_cells_labelled.txt", "imdb_labelled.txt", "yelp_labelled.txt")
 _IMDB = tuple(f"{part}/{label}/*.txt" for part in ("train", "test") for label in ("neg", "pos"))
+_POLARITY = ("train.csv", "test.csv")
 _MNIST = {
     "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
@@ -146,6 +147,21 @@ _ALL = (
         counts={"train": 8544, "dev": 1101, "test": 2210},
     ),
     DataSet(
+        "yelp",
+        "Yelp reviews, positive or negative: 560,000 + 38,000 of 2015, or 500,000 of the open set",
+        "Zhang, Zhao, LeCun 2015, arXiv 1509.01626; Yelp, https://business.yelp.com/data",
+        "Yelp's terms; to be fetched by yourself",
+        (
+            ("yelp_review_polarity_csv.tgz",),
+            ("yelp_review_polarity_csv.tar.gz",),
+            _POLARITY,
+            tuple(f"yelp_review_polarity_csv/{file}" for file in _POLARITY),
+            ("yelp_academic_dataset_review.json",),
+        ),
+        reader="read_yelp",
+        counts={"train": 560_000, "test": 38_000},
+    ),
+    DataSet(
         "mnist",
         "60,000 + 10,000 images of handwritten digits, 28 x 28",
         "LeCun, Bottou, Bengio, Haffner 1998, doi:10.1109/5.726791",
@@ -222,6 +238,7 @@ DATA_SETS: dict[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
 CHOICES = {
     "uci": "sll",
     "imdb": "imdb",
+    "yelp": "yelp",
     "sst2": "sst2",
     "sst": "sst_sentences",
     "sst_fine": "sst_fine",

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from tractable.data.catalog import ALIASES, CHOICES, DATA_SETS, DataSet
 
 if TYPE_CHECKING:
-    from tractable.data.corpora import TextData
     from tractable.data.dissimilarities import BrainDissimilarities
     from tractable.data.images import ImageData
     from tractable.data.norms import FeatureNorms
+    from tractable.data.tables import TextData
 
 __all__ = [
     "DataNotFound",
@@ -211,10 +211,10 @@ def load_images(name: str, *, download_missing: bool = True) -> ImageData:
 
 
 def read_table(path: str | Path) -> TextData:
-    """Read a user's own labelled texts; see `tractable.data.corpora.read_table`."""
-    from tractable.data import corpora
+    """Read a user's own labelled texts; see `tractable.data.tables.read_table`."""
+    from tractable.data import tables
 
-    return corpora.read_table(path)
+    return tables.read_table(path)
 
 
 def load_norms(name: str) -> FeatureNorms:
@@ -259,9 +259,10 @@ def resolve(
     Parameters
     ----------
     data : str
-        ``"auto"``, ``"uci"``, ``"imdb"``, ``"sst2"``, ``"sst"``, ``"sst_fine"``, ``"synthetic"``,
-        ``"path"``, or the path of a table itself (see `read_table`). The names in `DATA_SETS` of
-        the same texts are taken, too: ``"sll"`` for ``"uci"``, ``"sst_sentences"`` for ``"sst"``.
+        ``"auto"``, ``"uci"``, ``"imdb"``, ``"yelp"``, ``"sst2"``, ``"sst"``, ``"sst_fine"``,
+        ``"synthetic"``, ``"path"``, or the path of a table itself (see `read_table`). The names in
+        `DATA_SETS` of the same texts are taken, too: ``"sll"`` for ``"uci"``, ``"sst_sentences"``
+        for ``"sst"``.
     path : str or Path, optional
         The user's table, for ``"path"`` and ``"auto"``.
     download_missing : bool

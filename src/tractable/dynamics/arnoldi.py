@@ -1,7 +1,8 @@
-"""The slowest modes of a network too large for its Jacobian."""
+"""The slowest modes of a network too large for its Jacobian, and how many of them grow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from tractable.core.checks import (
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.modes import Modes, modes_of
 
-__all__ = ["slowest_modes"]
+__all__ = ["leading_eigenvalues", "products", "slowest_modes"]
 
 ACCURATE = 1e-10  # of an eigenvalue, relative
 RESTARTS = 300
+MOST = 256  # eigenvalues looked for before their number counts as unknown
 
 
 @torch.no_grad()
@@ -30,12 +32,14 @@ def slowest_modes(
     states: Tensor | np.ndarray,
     k: int = 6,
     x_star: Tensor | np.ndarray | None = None,
+    *,
+    axis: Tensor | np.ndarray | None = None,
 ) -> Modes:
     r"""Return the k modes of largest :math:`|\lambda|` at each state by Arnoldi iteration.
 
-    No Jacobian is formed: products :math:`J v` and :math:`J^T v` come from forward and reverse
-    differentiation of F. Left vectors are those of :math:`J^T`, biorthogonalized against the right
-    ones, ``L <- (L R)^{-1} L``: paired by their products, never by order.
+    No Jacobian is formed: products :math:`J v` and :math:`J^T v` come from reverse
+    differentiation of F, once and twice. Left vectors are those of :math:`J^T`, biorthogonalized
+    against the right ones, ``L <- (L R)^{-1} L``: paired by their products, never by order.
 
     Parameters
     ----------
@@ -47,6 +51,9 @@ def slowest_modes(
         Number of modes; one more where a conjugate pair would be cut.
     x_star : array, shape (D,) or (P, D), optional
         Constant input; zero by default.
+    axis : array, shape (N,) or (P, N), optional
+        Real right vectors get the sign for which ``<r, axis> >= 0``; without it, for which the
+        entry of largest modulus is positive.
 
     Returns
     -------
@@ -88,6 +95,11 @@ def slowest_modes(
     check_finite("x_star", x)
     x = x.expand(len(state), net.n_input)
     triples = [_one(net, state[i], x[i], k) for i in range(len(state))]
+    toward = None if axis is None else torch.as_tensor(axis, dtype=torch.float64).detach().cpu()
+    if toward is not None:
+        check_shape("axis", toward.shape, (net.n_state,) if toward.ndim == 1 else state.shape)
+        check_finite("axis", toward)
+        toward = toward.expand(len(state), net.n_state)
     kept = min((len(values) for values, _, _ in triples), default=k)
     if kept < k:
         import warnings
@@ -102,30 +114,92 @@ def slowest_modes(
     right = np.array([r[:, :kept] for _, r, _ in triples]).reshape(len(state), n, kept)
     left = np.array([rows[:kept] for _, _, rows in triples]).reshape(len(state), kept, n)
     eigvals, columns, rows = (torch.from_numpy(a.astype(complex)) for a in (values, right, left))
+    if toward is None:
+        along = columns.gather(1, columns.abs().argmax(1, keepdim=True))[:, 0].real
+    else:
+        along = (toward[:, None] @ columns.real)[:, 0]
+    sign = torch.where((along < 0) & (eigvals.imag == 0), -1.0, 1.0)
+    columns, rows = columns * sign[:, None], rows * sign[:, :, None]
     return modes_of(eigvals, columns, rows, net.dt)
+
+
+def products(
+    net: Any, state: Tensor, x: Tensor
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """Return the maps ``v -> J v`` and ``v -> J^T v`` at one state (N,): derivatives of F."""
+
+    def step(h: Tensor) -> Tensor:
+        after: Tensor = net(h[None], x[None])[0]
+        return after
+
+    pull: Any = torch.func.vjp(step, state)[1]
+    # J^T w is linear in w, and the transpose of that map is J: faster than forward differentiation
+    push: Any = torch.func.vjp(lambda w: pull(w)[0], torch.zeros_like(state))[1]
+
+    def product(of: Any) -> Callable[[np.ndarray], np.ndarray]:
+        def apply(v: np.ndarray) -> np.ndarray:
+            direction = torch.from_numpy(np.ascontiguousarray(v, dtype=float).ravel()).to(state)
+            return np.asarray(of(direction)[0].detach().cpu().numpy())
+
+        return apply
+
+    return product(push), product(pull)
+
+
+def leading_eigenvalues(
+    product: Callable[[np.ndarray], np.ndarray], n: int, bound: float, *, by: str
+) -> np.ndarray | None:
+    """Return all eigenvalues of a matrix beyond a bound, and the next below.
+
+    Parameters
+    ----------
+    product : callable
+        ``v -> J v``.
+    n : int
+        Size of the matrix, at least 12.
+    bound : float
+        Eigenvalues with ``|lambda| >= bound`` (or ``Re lambda >= bound``) are wanted.
+    by : {"modulus", "real"}
+        Which of the two.
+
+    Returns
+    -------
+    ndarray or None
+        None where the iteration does not converge, or more than 256 lie beyond the bound.
+    """
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
+
+    operator = LinearOperator((n, n), matvec=product, dtype=float)
+    start = np.random.default_rng(0).normal(size=n)
+    k = 8
+    while k <= min(MOST, n - 3):
+        try:
+            values = eigs(
+                operator,
+                k=k,
+                which="LM" if by == "modulus" else "LR",
+                v0=start,
+                ncv=min(2 * k + 24, n - 1),
+                tol=ACCURATE,
+                maxiter=RESTARTS,
+                return_eigenvectors=False,
+            )
+        except ArpackError:  # not converged, too
+            return None
+        size = np.abs(values) if by == "modulus" else values.real
+        if size.min() < bound:
+            return np.asarray(values)
+        k *= 2
+    return None
 
 
 def _one(net: Any, state: Tensor, x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return eigenvalues, right columns and left rows at one state."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
-    def step(h: Tensor) -> Tensor:
-        after: Tensor = net(h[None], x[None])[0]
-        return after
-
-    def forward(v: np.ndarray) -> np.ndarray:
-        direction = torch.from_numpy(np.ascontiguousarray(v, dtype=float).ravel()).to(state)
-        return torch.func.jvp(step, (state,), (direction,))[1].cpu().numpy()
-
-    pull: Any = torch.func.vjp(step, state)[1]
-
-    def backward(v: np.ndarray) -> np.ndarray:
-        direction = torch.from_numpy(np.ascontiguousarray(v, dtype=float).ravel()).to(state)
-        return np.asarray(pull(direction)[0].cpu().numpy())
-
     n = len(state)
     found = []
-    for product in (forward, backward):
+    for product in products(net, state, x):
         operator = LinearOperator((n, n), matvec=product, dtype=float)
         start = np.random.default_rng(0).normal(size=n)
         try:

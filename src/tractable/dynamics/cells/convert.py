@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -103,6 +103,7 @@ class Cell(Protocol):
         ...
 
 
+LAYERS = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 SUPPORTED = (
     "nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell; UGRNN, UGRNNCell, RateNetwork, "
     "SequenceClassifier and whatever else has a method cell(); any object with the interface of "
@@ -213,14 +214,16 @@ def as_cell(
                 )
         return cell
     if not callable(module):
-        raise TypeError(f"unsupported cell {type(module).__name__}; supported: {SUPPORTED}")
+        raise TypeError(
+            f"unsupported cell {type(module).__name__}{_mend(module)}; supported: {SUPPORTED}"
+        )
     _refuse(module, recurrent)
     n_state = getattr(module, "hidden_size", None) if n_state is None else n_state
     n_input = getattr(module, "input_size", None) if n_input is None else n_input
     if n_state is None or n_input is None:
         raise TypeError(
-            f"{getattr(module, '__name__', type(module).__name__)} is none of the known modules; "
-            "an own cell F(state, x) needs n_state=... and n_input=.... "
+            f"{getattr(module, '__name__', type(module).__name__)} is none of the known modules"
+            f"{_mend(module)}; an own cell F(state, x) needs n_state=... and n_input=.... "
             f"Supported: {SUPPORTED}"
         )
     return own_map(
@@ -234,6 +237,23 @@ def as_cell(
         readout_slice=readout_slice,
         jacobians=jacobians,
     )
+
+
+def _mend(module: Any) -> str:
+    """Return what was probably meant by something that is no cell."""
+    if isinstance(module, type):
+        return f": it is a class, give a network of it, {module.__name__}(...)"
+    if isinstance(module, Mapping):
+        return ": weights alone are no network, build it and load them (load_state_dict)"
+    if isinstance(module, nn.Module):
+        parts = [
+            f"{name} ({type(part).__name__})"
+            for name, part in module.named_modules()
+            if name and (_is_torch(part, LAYERS) or callable(getattr(part, "cell", None)))
+        ]
+        if parts:
+            return f": it holds {', '.join(parts)}; give that part, as in net.{parts[0].split()[0]}"
+    return ""
 
 
 def _is_torch(module: Any, kinds: tuple[type[nn.Module], ...]) -> bool:

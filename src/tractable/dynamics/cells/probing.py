@@ -73,10 +73,31 @@ def probe_style(
             found = _try(function, template, n_input, device, candidate, failures)
             if found is not None:
                 return found, candidate
+        raised = not any("must have shape" in failure for failure in failures)
+        swapped = raised and _takes_input_first(function, template, n_input, device)
+    if swapped:
+        raise ValueError(
+            f"the cell must take (state, x), it seems to take (x, state); give "
+            f"lambda state, x: cell(x, state) with n_state={template} and n_input={n_input}"
+        )
     raise ValueError(
         f"the cell must map state {_wanted(template)} and x (B, {n_input}), or one of each "
         "without B, to the next state alone; " + "; ".join(dict.fromkeys(failures))
     )
+
+
+def _takes_input_first(
+    function: Callable[..., Any], template: Any, n_input: int, device: torch.device
+) -> bool:
+    """Whether the function works with its arguments in the order of torch's cells."""
+    for dtype in (torch.float64, torch.float32):
+        state, x = probe_points(3, count(template), n_input, dtype, device)
+        try:
+            flatten(function(x, unflatten(state, template)), template, state.shape[:-1])
+        except Exception:  # whatever the user's function raises
+            continue
+        return True
+    return False
 
 
 def _wanted(template: Any) -> str:

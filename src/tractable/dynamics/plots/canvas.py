@@ -158,7 +158,7 @@ def color_scale(
 ) -> Callable[[Any], np.ndarray]:
     """Draw a colorbar beside the axes; return the function from values to colors.
 
-    Values within [-1, 1] are a manifold coordinate: the scale is [-1, 1]. Integers are indices.
+    Values of a label with θ are a manifold coordinate: the scale is [-1, 1]. Integers are indices.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -166,7 +166,7 @@ def color_scale(
     from matplotlib.ticker import MaxNLocator
 
     low, high = (float(values.min()), float(values.max())) if len(values) else (-1.0, 1.0)
-    if not integer and low >= -1 and high <= 1:
+    if "θ" in label and low >= -1 and high <= 1:
         low, high = -1.0, 1.0
     if low == high:
         low, high = low - 1, high + 1

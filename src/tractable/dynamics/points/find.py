@@ -31,7 +31,14 @@ from tractable.dynamics.points.point_set import (
     Rejected,
     Scan,
 )
-from tractable.dynamics.points.search import ACTIVE, BELOW_TOL, NON_FINITE, Search, Watch
+from tractable.dynamics.points.search import (
+    ACTIVE,
+    BELOW_TOL,
+    MAX_NEWTON_STATE,
+    NON_FINITE,
+    Search,
+    Watch,
+)
 from tractable.dynamics.points.selection import q_factor
 from tractable.dynamics.points.slow_solvers import chord, damped
 from tractable.dynamics.points.solvers import lm, newton, relax
@@ -51,7 +58,6 @@ COMPLETE = ("auto", "newton", "lm", "krylov")  # may find every root
 # Without a tol: more steps would slide along the manifold.
 SLOW_STEPS = {"chord": 20, "slow": 10, "relax": 100, "adam": 150}
 NEWTON_STEPS = 30  # of method="auto"; then Levenberg-Marquardt takes over
-MAX_NEWTON_STATE = 1500  # beyond it no matrix is factored: Newton-Krylov
 
 
 def find_points(
@@ -161,7 +167,9 @@ def find_points(
     -----
     Where F maps a box into itself (``cell.bounds``: tanh, GRU, UGRNN), starts are clipped into it
     and solvers stay inside. Then the signs of det(I - J) over all roots add up to +1:
-    `PointSet.index_sum` tells when roots are missing. Draw more starts in that case.
+    `PointSet.index_sum` tells when roots are missing. Draw more starts in that case. For N > 1500
+    the sign counts the real eigenvalues beyond 1, found by Arnoldi iteration; where that does not
+    converge, a warning says so and `index_sum` is None.
 
     Ctrl-C returns what is there, marked ``interrupted``. Go on, also after `PointSet.save` and
     `load`, with ``find_points(cell, starts, ..., resume=points)``.

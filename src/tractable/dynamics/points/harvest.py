@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
+from tractable.dynamics.points.krylov import krylov_step
 from tractable.dynamics.points.point_set import PointSet, Rejected, Scan
 from tractable.dynamics.points.search import (
     ACTIVE,
     BELOW_TOL,
+    MAX_NEWTON_STATE,
     MINIMUM,
     NON_FINITE,
     SINGULAR,
@@ -34,7 +36,7 @@ from tractable.dynamics.points.selection import (
     root_facts,
 )
 from tractable.dynamics.points.slow_solvers import fast_part
-from tractable.dynamics.points.solvers import polish
+from tractable.dynamics.points.solvers import newton_step, polish
 
 __all__ = ["Request", "harvest"]
 
@@ -122,7 +124,8 @@ def harvest(
     """
     rounding = search.n_state * (100 * torch.finfo(search.state.dtype).eps) ** 2
     if request.kind != "slow":
-        polish(search, (search.status == BELOW_TOL).nonzero()[:, 0], rounding)
+        solve = krylov_step if search.n_state > MAX_NEWTON_STATE else newton_step
+        polish(search, (search.status == BELOW_TOL).nonzero()[:, 0], rounding, solve=solve)
     everyone = torch.arange(len(todo), device=todo.device)
     search.residual, search.q = search.evaluate(everyone, search.state)  # AT the returned states
 
@@ -148,7 +151,8 @@ def harvest(
         rejected += _saturated(arrays["q"], representative, facts.n_frozen)
         arrays, representative = _only(arrays, representative, true)
         degree = index_sum(search.cell, arrays["x_star"], facts.sign[true])
-        _warn_degenerate(int((facts.sign[true] == 0).sum()), len(arrays["q"]))
+        degenerate = (facts.sign == 0) & facts.known & true
+        _warn_degenerate(int(degenerate.sum()), int((~facts.known & true).sum()), len(arrays["q"]))
     points = PointSet(
         cell=search.cell,
         **arrays,
@@ -298,12 +302,16 @@ def _warn(points: PointSet, request: Request, search: Search, factor: float) -> 
         ):
             count = int((search.status == status).sum())
             stuck += f"; {count} {where}" if count else ""
+        goal = f"q <= {search.tol * factor:.3g}" if request.threshold else "the slow manifold"
+        n_far = sum(r.reason.startswith("outlier") for r in points.rejected)
+        if n_far:
+            goal += " near a start"
+            stuck += f"; {n_far} ended far from every start, as outliers (see outlier_scale)"
         advice = {
             "root": "try kind='slow', or kind='local_min'",
             "local_min": "try more iterations, or kind='slow'",
             "slow": "try a larger tol or tau_c",
         }[request.kind]
-        goal = f"q <= {search.tol * factor:.3g}" if request.threshold else "the slow manifold"
         warnings.warn(
             f"none of {len(search.q)} starts reached {goal}: the smallest q is {least} "
             f"({request.q_convention}){stuck}; {advice}",
@@ -319,7 +327,15 @@ def _warn(points: PointSet, request: Request, search: Search, factor: float) -> 
         )
 
 
-def _warn_degenerate(n_degenerate: int, n_points: int) -> None:
+def _warn_degenerate(n_degenerate: int, n_unknown: int, n_points: int) -> None:
+    if n_unknown:
+        warnings.warn(
+            f"the sign of det(I - J) is not known at {n_unknown} of {n_points} roots: Arnoldi "
+            "iteration found no end of the eigenvalues beyond 1; index_sum is None, and whether "
+            "roots are missing is not known",
+            TractableWarning,
+            stacklevel=4,
+        )
     if n_degenerate:
         warnings.warn(
             f"I - J is singular to rounding at {n_degenerate} of {n_points} roots: they are not "

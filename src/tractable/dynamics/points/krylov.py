@@ -12,7 +12,7 @@ from torch import Tensor
 from tractable.dynamics.points.search import STALLED, Search
 from tractable.dynamics.points.solvers import line_search
 
-__all__ = ["gmres", "krylov"]
+__all__ = ["gmres", "krylov", "krylov_step"]
 
 N_BASIS = 40  # Krylov vectors between restarts
 N_RESTARTS = 5
@@ -40,6 +40,12 @@ def krylov(search: Search, max_iter: int) -> None:
             failed = line_search(search, rows, gmres(search, rows))
             search.settle(failed, STALLED)
             search.report("krylov")
+
+
+def krylov_step(search: Search, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the step of `gmres` (B, N), and where it is not finite (B,)."""
+    step = gmres(search, rows)
+    return step, ~step.isfinite().all(1)
 
 
 def gmres(search: Search, rows: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tractable.core.checks import check_choice, check_finite, check_range, check_shape
 from tractable.dynamics.cells import Cell
 from tractable.dynamics.modes import Modes, decompose, eigenvalues
+from tractable.dynamics.points.search import MAX_NEWTON_STATE
 from tractable.dynamics.points.selection import (
     POINT_FIELDS,
     chunks,
@@ -228,11 +229,16 @@ class PointSet:
         -------
         list of str
             "saddle(k)": k eigenvalues outside the circle. Else "marginal": some in the neutral
-            zone. Else "stable".
+            zone. Else "stable". For N > 1500 the eigenvalues come from Arnoldi iteration;
+            "unknown" where it does not converge.
         """
         check_range("margin", margin, 0.0)
         labels = []
         cell = self._need_cell()
+        if self.state.shape[1] > MAX_NEWTON_STATE:
+            from tractable.dynamics.points.large_facts import large_stability
+
+            return large_stability(cell, self.state, self.x_star, margin)
         for part in chunks(len(self), self.state.shape[1], EIGENVALUE_BYTES):
             with torch.no_grad():
                 J = cell.recurrent_jacobian(self.state[part], self.x_star[part])
@@ -252,16 +258,21 @@ class PointSet:
             return self._need_cell().jacobians(self.state, self.x_star)
 
     def modes(self, k: int | None = None, *, axis: Tensor | None = None) -> Modes:
-        """Return the modes at each point; see `decompose`.
+        """Return the modes at each point; see `decompose`, and for N > 1500 `slowest_modes`.
 
         Parameters
         ----------
         k : int, optional
-            Keep the k slowest.
+            Keep the k slowest. For N > 1500 only these are computed; without k all are, from the
+            whole Jacobian.
         axis : Tensor, shape (N,) or (P, N), optional
             Fixes the signs of the real right vectors.
         """
         cell = self._need_cell()
+        if k is not None and self.state.shape[1] > MAX_NEWTON_STATE:
+            from tractable.dynamics.arnoldi import slowest_modes
+
+            return slowest_modes(cell, self.state, k, self.x_star, axis=axis)
         with torch.no_grad():
             J = cell.recurrent_jacobian(self.state, self.x_star)
         return decompose(J, dt=cell.dt, axis=axis, k=k)

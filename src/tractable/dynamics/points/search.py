@@ -22,6 +22,7 @@ from tractable.dynamics.cells import Cell
 __all__ = [
     "ACTIVE",
     "BELOW_TOL",
+    "MAX_NEWTON_STATE",
     "MINIMUM",
     "NON_FINITE",
     "SINGULAR",
@@ -38,6 +39,7 @@ Watch = Callable[[str, int, int, dict[str, Any]], object]
 
 REPORT_SECONDS = 0.5  # shortest pause between two calls of a progress callback
 CPU_BYTES = 2.0**26  # of Jacobians held at once: more leaves the cache and gains nothing
+MAX_NEWTON_STATE = 1500  # beyond it no matrix is formed: Newton-Krylov, Arnoldi
 N_MATRICES = 5  # (N, N) matrices that a solver holds per start
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tractable.dynamics.cells import Cell
+from tractable.dynamics.points.search import MAX_NEWTON_STATE
 
 __all__ = [
     "POINT_FIELDS",
@@ -39,6 +40,7 @@ POINT_FIELDS = (
 DUPLICATE_SHARE = 1e-3  # of the rms of the states' entries
 FROZEN = 1e-9  # a row of I - J below it: the unit copies itself
 SINGULAR_PIVOT = 1e-10  # of I - J, relative to the largest: singular to rounding
+TREE_UNITS = 3  # of widest spread, among which neighbors are looked for
 MEDIAN_SAMPLE = 2048  # starts whose nearest-neighbor distances are taken
 
 
@@ -91,18 +93,36 @@ def representatives(state: Tensor, q: Tensor, groups: np.ndarray, radius: float)
     Greedy: the state of lowest q takes all within ``radius`` (maximum norm) of the same input,
     then the lowest of those that remain.
     """
-    from scipy.spatial import cKDTree
-
     owner = np.full(len(state), -1, dtype=np.int64)
     position, speed = state.cpu().numpy(), q.cpu().numpy()
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
-        tree = cKDTree(position[members])
-        for i in members[np.argsort(speed[members], kind="stable")]:
-            if owner[i] >= 0:
-                continue
-            near = members[tree.query_ball_point(position[i], radius, p=np.inf)]
-            owner[near[owner[near] < 0]] = i
+        owner[members] = members[_greedy(position[members], speed[members], radius)]
+    return owner
+
+
+def _greedy(position: np.ndarray, speed: np.ndarray, radius: float) -> np.ndarray:
+    """Return the owner of each state (n,) of one input.
+
+    Neighbors in all units are neighbors in the few of widest spread: a tree over those finds the
+    candidates in O(n log n), where one over N units would look at every state.
+    """
+    from scipy.spatial import cKDTree
+
+    widest = np.argsort(-position.var(axis=0), kind="stable")[:TREE_UNITS]
+    few = np.ascontiguousarray(position[:, widest])
+    tree = cKDTree(few)
+    reach = np.nextafter(radius, np.inf)  # the bound of `query` is exclusive
+    second = tree.query(few, k=[2], p=np.inf, distance_upper_bound=reach)[0][:, 0]
+    owner = np.where(np.isfinite(second), -1, np.arange(len(few)))  # alone: its own
+    crowded = np.flatnonzero(owner < 0)
+    for i in crowded[np.argsort(speed[crowded], kind="stable")]:
+        if owner[i] >= 0:
+            continue
+        near = np.asarray(tree.query_ball_point(few[i], radius, p=np.inf))
+        near = near[owner[near] < 0]
+        near = near[(np.abs(position[near] - position[i]) <= radius).all(axis=1)]
+        owner[near] = i
     return owner
 
 
@@ -159,12 +179,14 @@ def first_component(state: Tensor) -> tuple[float, float]:
 class RootFacts(NamedTuple):
     """What the Jacobian says about each of P roots.
 
-    ``sign`` (P,): of det(I - J), 0 where it is singular to rounding. ``n_frozen`` (P,): units that
-    copy themselves at the root but not at its start.
+    ``sign`` (P,): of det(I - J), 0 where it is singular to rounding or not known. ``n_frozen``
+    (P,): units that copy themselves at the root but not at its start. ``known`` (P,): whether the
+    sign could be determined; always for N <= 1500.
     """
 
     sign: Tensor
     n_frozen: Tensor
+    known: Tensor
 
 
 def root_facts(
@@ -176,6 +198,8 @@ def root_facts(
     h_i`` and row i of I - J vanish whatever h_i is. A unit that integrates exactly has the same row
     at its start, and does not count.
 
+    For N > 1500 no Jacobian is formed: see `large_root_facts`.
+
     Parameters
     ----------
     cell : Cell
@@ -185,6 +209,10 @@ def root_facts(
     max_bytes : float
         For the Jacobians held at once.
     """
+    if state.shape[1] > MAX_NEWTON_STATE:
+        from tractable.dynamics.points.large_facts import large_root_facts
+
+        return RootFacts(*large_root_facts(cell, state, x, starts, FROZEN))
     sign, n_frozen = state.new_zeros(len(state)), state.new_zeros(len(state))
     for part in chunks(len(state), state.shape[1], max_bytes):
         gap = _gap(cell, state[part], x[part])
@@ -197,7 +225,7 @@ def root_facts(
         if bool(frozen.any()):
             frozen &= _gap(cell, starts[part], x[part]).abs().amax(2) >= FROZEN
         n_frozen[part] = frozen.sum(1).to(n_frozen)
-    return RootFacts(sign.long(), n_frozen.long())
+    return RootFacts(sign.long(), n_frozen.long(), torch.ones_like(sign, dtype=torch.bool))
 
 
 def index_sum(cell: Cell, x: Tensor, sign: Tensor) -> int | None:
@@ -208,7 +236,7 @@ def index_sum(cell: Cell, x: Tensor, sign: Tensor) -> int | None:
     Returns
     -------
     int or None
-        None: no finite box is known, the inputs differ, or a root is degenerate.
+        None: no finite box is known, the inputs differ, a root is degenerate, or a sign unknown.
     """
     boxed = cell.bounds is not None and all(bool(b.isfinite().all()) for b in cell.bounds)
     one_input = len(x) == 0 or bool((x == x[:1]).all())

@@ -13,12 +13,14 @@ rounding, and roots appear that the network does not have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from tractable.dynamics.points.search import MINIMUM, NON_FINITE, SINGULAR, STALLED, WALL, Search
 
-__all__ = ["damped_inverse_step", "line_search", "lm", "newton", "polish", "relax"]
+__all__ = ["damped_inverse_step", "line_search", "lm", "newton", "newton_step", "polish", "relax"]
 
 HALVINGS = 8
 MU_START = 1e-3  # times the mean squared column norm of A
@@ -64,7 +66,7 @@ def newton(search: Search, max_iter: int) -> None:
     """
     for active in search.iterate("newton", max_iter):
         for rows in search.blocks(active):
-            step, singular = _newton_step(search, rows)
+            step, singular = newton_step(search, rows)
             search.settle(rows[singular], SINGULAR)
             failed = line_search(search, rows[~singular], step[~singular])
             search.settle(failed, STALLED)
@@ -111,17 +113,35 @@ def lm(search: Search, max_iter: int) -> None:
             search.report("lm")
 
 
-def polish(search: Search, rows: Tensor, floor: float, max_iter: int = 4) -> None:
+def newton_step(search: Search, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``d`` (B, N) with ``A d = g``, and where A is singular to rounding (B,)."""
+    gap = search.gap(rows)
+    factor, pivots, info = torch.linalg.lu_factor_ex(gap)
+    pivot_size = factor.diagonal(dim1=1, dim2=2).abs()
+    floor = search.n_state * torch.finfo(gap.dtype).eps
+    singular = (info != 0) | (pivot_size.amin(1) <= floor * pivot_size.amax(1))
+    step = torch.linalg.lu_solve(factor, pivots, search.residual[rows][:, :, None])[:, :, 0]
+    return step, singular | ~step.isfinite().all(1)
+
+
+def polish(
+    search: Search,
+    rows: Tensor,
+    floor: float,
+    max_iter: int = 4,
+    solve: Callable[[Search, Tensor], tuple[Tensor, Tensor]] = newton_step,
+) -> None:
     """Take the starts ``rows`` from ``q <= tol`` down to ``q <= floor`` by full Newton steps.
 
     Two starts that stopped at ``q = 1e-12`` of the same root lie up to ``1e-6 / sigma_min(A)``
-    apart, and would count as two. Steps that do not lower q are refused.
+    apart, and would count as two. Steps that do not lower q are refused. ``solve`` returns the
+    steps and where there is none.
     """
     rows = rows[search.q[rows] > floor]
     for _ in range(max_iter):
         better = []
         for block in search.blocks(rows):
-            step, singular = _newton_step(search, block)
+            step, singular = solve(search, block)
             rest = block[~singular]
             failed = line_search(search, rest, step[~singular], halvings=0)
             better.append(rest[~torch.isin(rest, failed)])
@@ -184,17 +204,6 @@ def damped_inverse_step(gap: Tensor, gradient: Tensor, mu: Tensor) -> Tensor:
     step = torch.cholesky_solve(columns, factor)
     step[info > 0] = torch.nan
     return step[:, :, 0] if gradient.ndim == 2 else step
-
-
-def _newton_step(search: Search, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``d`` (B, N) with ``A d = g``, and where A is singular to rounding (B,)."""
-    gap = search.gap(rows)
-    factor, pivots, info = torch.linalg.lu_factor_ex(gap)
-    pivot_size = factor.diagonal(dim1=1, dim2=2).abs()
-    floor = search.n_state * torch.finfo(gap.dtype).eps
-    singular = (info != 0) | (pivot_size.amin(1) <= floor * pivot_size.amax(1))
-    step = torch.linalg.lu_solve(factor, pivots, search.residual[rows][:, :, None])[:, :, 0]
-    return step, singular | ~step.isfinite().all(1)
 
 
 def _lm_step(

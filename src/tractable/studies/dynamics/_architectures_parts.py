@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.studies.dynamics._sentiment_parts import ONE, n_components
+from tractable.studies.dynamics._sentiment_parts import ONE, correlation_of, n_components
 from tractable.studies.dynamics.dynamics_architectures import (
     OSCILLATES,
     TABLE_1,
@@ -88,8 +88,9 @@ def answers(
             yield (
                 f"What is cut here: texts to their first {study.max_length} words, {study.units} "
                 f"units for the paper's 256, {study.epochs} passes over the training texts, one "
-                "network of each kind where the paper took the best of several by validation, and "
-                "Yelp is left out. The preset `paper` has the published size."
+                "network of each kind where the paper took the best of several by validation, "
+                f"{study.n_test:,} of the 25,000 test texts, and Yelp is left out. The preset "
+                "`paper` has the published size."
             )
 
 
@@ -112,11 +113,15 @@ def _the_mechanism(
     if alike:
         text += (
             f" The weights that two architectures give to the words through their slowest mode "
-            f"correlate by {min(alike):.2f} to {max(alike):.2f}, although their states at the end "
-            f"of the same texts are differently arranged (linear CKA {min(aligned):.2f} to "
-            f"{max(aligned):.2f})."
+            f"correlate by {_range(alike)}; their states at the end of the same texts are aligned "
+            f"by {_range(aligned)} (linear CKA)."
         )
     return text
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _the_odd_ones(study: DynamicsArchitectures, name: str, theory: xr.Dataset) -> str:
@@ -132,6 +137,82 @@ def _the_odd_ones(study: DynamicsArchitectures, name: str, theory: xr.Dataset) -
     return f"{name}: {', '.join(said)} of its points." if said else ""
 
 
+# Quantity, what MWGGS found, and how it is read off one network.
+_QUANTITIES: tuple[tuple[str, str, Callable[[xr.Dataset, xr.Dataset], float]], ...] = (
+    ("test accuracy", "Table 1", lambda one, seen: float(seen.test_accuracy)),
+    (
+        "accuracy of the bag of words",
+        "within 2 points",
+        lambda one, seen: float(seen.bag_of_words_accuracy),
+    ),
+    (
+        "accuracy of one mode as a bag of words",
+        "-",
+        lambda one, seen: float(one.accuracy.sel(rollout="bag_of_words")),
+    ),
+    (
+        "components of the states for 90 %",
+        "2 to 3 (Fig. 2a)",
+        lambda one, seen: n_components(np.cumsum(seen.state_variance.values)),
+    ),
+    (
+        "slow points: variance along one axis",
+        "one-dimensional (Fig. 2c)",
+        lambda one, seen: float(one.pc_fraction),
+    ),
+    (
+        "|cos| of axis and readout",
+        "aligned (Fig. 2c)",
+        lambda one, seen: abs(float(one.axis_readout)),
+    ),
+    (
+        "slow modes: slower than a median text, median",
+        "1 (Fig. 3)",
+        lambda one, seen: float(np.median((one.tau >= seen.median_length).sum("mode"))),
+    ),
+    (
+        "τ1 (words)",
+        "hundreds to thousands (Fig. 3)",
+        lambda one, seen: float(one.tau.isel(mode=0).median()),
+    ),
+    (
+        "median text (words)",
+        "about 175 (Yelp, mean)",
+        lambda one, seen: float(seen.median_length),
+    ),
+    (
+        "τ1 / τ2",
+        "about 10 (Fig. 3)",
+        lambda one, seen: float((one.tau.isel(mode=0) / one.tau.isel(mode=1)).median()),
+    ),
+    (
+        "|cos| of slowest mode (right) and line",
+        "strong overlap (Fig. 4d)",
+        lambda one, seen: float(abs(one.alignment_tangent).median()),
+    ),
+    (
+        "|cos| of its left vector and the valence direction",
+        "positive and negative words on either side (Fig. 4a)",
+        lambda one, seen: float(abs(one.left_input_match).median()),
+    ),
+    (
+        "word weights of one mode against bag of words, correlation",
+        "signs agree (Fig. 4)",
+        lambda one, seen: correlation_of(one.word_weight, seen.coefficient),
+    ),
+    (
+        "one-step error, median",
+        "about 0.1 (Fig. 5)",
+        lambda one, seen: float(one.one_step_error.sel(model="linear").median()),
+    ),
+    (
+        "decisions shared with one mode as a bag of words",
+        "-",
+        lambda one, seen: float(one.sign_agreement.sel(rollout="bag_of_words")),
+    ),
+)
+
+
 def _side_by_side(
     study: DynamicsArchitectures,
     name: str,
@@ -139,47 +220,21 @@ def _side_by_side(
     measured: xr.Dataset,
     table: dict[str, dict[str, Any]],
 ) -> Table:
-    rows = []
-    for key, n, cell, number in study.networks():
-        if n != name:
-            continue
-        one, seen = part(theory, key), part(measured, key)
-        tau = one.tau.isel(mode=0)
-        variance = np.cumsum(seen.state_variance.values)
-        rows.append(
-            (
-                NAMES[cell] + (f" {number}" if study.n_seeds > 1 else ""),
-                float(seen.test_accuracy),
-                float(seen.bag_of_words_accuracy),
-                n_components(variance),
-                float(one.pc_fraction),
-                abs(float(one.axis_readout)),
-                float(tau.median()),
-                float((tau / one.tau.isel(mode=1)).median()),
-                float(abs(one.alignment_tangent).median()),
-                table[key]["word weights: one mode against bag of words"].measured,
-                float(one.one_step_error.sel(model="linear").median()),
-                float(one.sign_agreement.sel(rollout="bag_of_words")),
-                sum(check.holds for check in table[key].values()),
-            )
-        )
-    length = float(part(measured, f"{name}_{study.cells[0]}_0").median_length)
-    columns = (
-        "network",
-        "accuracy",
-        "bag of words",
-        "components for 90 %",
-        "points along one axis",
-        "|cos| axis, readout",
-        f"τ1 (words; texts {length:g})",
-        "τ1/τ2",
-        "|cos| mode, line",
-        "weights, bag of words",
-        "one-step error",
-        "decisions of one mode",
-        "signatures",
+    """Return the published findings beside those of every network on one data set."""
+    chosen = [(key, cell, k) for key, n, cell, k in study.networks() if n == name]
+    parts = {key: (part(theory, key), part(measured, key)) for key, _, _ in chosen}
+    rows: list[tuple[Any, ...]] = [
+        (quantity, published, *(read(*parts[key]) for key, _, _ in chosen))
+        for quantity, published, read in _QUANTITIES
+    ]
+    held = (sum(check.holds for check in table[key].values()) for key, _, _ in chosen)
+    total = len(next(iter(table.values())))
+    rows.append(("signatures that hold", f"of {total}", *held))
+    several = study.n_seeds > 1
+    columns = (NAMES[cell] + (f" {k}" if several else "") for _, cell, k in chosen)
+    return Table(
+        f"{name}: architectures side by side", ("quantity", "published", *columns), tuple(rows)
     )
-    return Table(f"{name}: architectures side by side", columns, tuple(rows))
 
 
 def _published(study: DynamicsArchitectures, name: str, measured: xr.Dataset) -> Table:

@@ -25,17 +25,20 @@ def answers(study: DynamicsOwn, theory: xr.Dataset, measured: xr.Dataset) -> Ite
     unstable = theory.n_unstable.values.astype(int)
     yield (
         f"{measured.attrs['name']}, {units} units; starts: {measured.attrs['source']}. The search "
-        f"found {n} {KINDS[study.kind]} point{'s' * (n != 1)}; {int(measured.n_rejected)} starts "
-        f"led to none. Largest speed q: {float(measured.point_q.max()):.1e} (half the squared "
-        "step)."
+        f"found {n} {KINDS[study.kind]} point{'s' * (n != 1)}{_lost(measured)}. Largest speed q: "
+        f"{float(measured.point_q.max()):.1e} (half the squared step)."
     )
     stable = int((unstable == 0).sum())
     listed = len(unstable)
     yield (
         f"Of the {listed} with the most starts, listed below, {stable} are stable; the others have "
         f"{_span(unstable[unstable > 0])} unstable directions."
-        if stable < listed
+        if 1 < listed != stable
+        else f"It has {unstable[0]} unstable direction{'s' * (unstable[0] != 1)}."
+        if listed != stable
         else f"All {listed} listed below are stable."
+        if listed > 1
+        else "It is stable."
     )
     degree = int(measured.index_sum)
     if study.kind == "root" and degree not in (0, 1):
@@ -44,10 +47,8 @@ def answers(study: DynamicsOwn, theory: xr.Dataset, measured: xr.Dataset) -> Ite
         yield "The degrees of the roots add up to +1, as they must where none is missing."
     unit = "steps" if measured.attrs["dt"] == 0 else "units of time"
     first = theory.tau.values[:, 0]
-    yield (
-        f"The slowest mode of a point lasts {_number(np.median(first))} {unit} (median; "
-        f"{_number(first.min())} to {_number(first.max())})."
-    )
+    several = f" (median; {_number(first.min())} to {_number(first.max())})" if listed > 1 else ""
+    yield f"The slowest mode of a point lasts {_number(np.median(first))} {unit}{several}."
     rotating = theory.frequency.values[:, 0] > 0
     if rotating.any():
         yield (
@@ -125,6 +126,15 @@ def figures(study: DynamicsOwn, theory: xr.Dataset, measured: xr.Dataset) -> dic
         "Speeds q at the points, and how many distinct points a threshold on q would have given."
     )
     return {"states": space, "eigenvalues": spectrum, "recovery": recovery, "speeds": speeds}
+
+
+def _lost(measured: xr.Dataset) -> str:
+    """Return how many starts led to no point, and the reason of most."""
+    n = int(measured.n_rejected)
+    if n == 0:
+        return ", and every start led to one"
+    reason = measured.attrs.get("rejected", "")
+    return f"; {n} start{'s' * (n != 1)} led to none{f' (most: {reason})' if reason else ''}"
 
 
 def _number(value: float) -> str:

@@ -150,7 +150,7 @@ def _memory(
 ) -> dict[str, Any]:
     """Return the roots of a memory network and their graph."""
     from tractable.dynamics import connectivity
-    from tractable.studies.dynamics.dynamics_flipflop import edge_share, one_step, search
+    from tractable.studies.dynamics._flipflop_parts import edge_share, one_step, search
 
     points, _, _ = search(model, net, n_bits, n_starts, length, seed)
     modes = points.modes()

@@ -172,7 +172,12 @@ class DynamicsOwn(Study):
                 "scan_pc_fraction": ("scan", scan.pc1_fraction, ONE),
                 **perturbed(cell, points[shown], self.horizon),
             },
-            attrs={"source": source, "name": self.model or "example", "dt": cell.dt or 0.0},
+            attrs={
+                "source": source,
+                "name": self.model or "example",
+                "dt": cell.dt or 0.0,
+                "rejected": most_common_reason(points),
+            },
         )
 
     # --- theory ------------------------------------------------------------------------------
@@ -279,6 +284,14 @@ def _array(name: str, path: str, shape: tuple[int | str, ...]) -> np.ndarray:
     check_shape(name, values.shape, shape)
     check_finite(name, values)
     return values
+
+
+def most_common_reason(points: Any) -> str:
+    """Return why most of the starts without a point were rejected, without the numbers."""
+    from collections import Counter
+
+    kinds = Counter(re.split(r":| above", r.reason)[0] for r in points.rejected)
+    return str(kinds.most_common(1)[0][0]) if kinds else ""
 
 
 def chosen_points(points: Any) -> np.ndarray:

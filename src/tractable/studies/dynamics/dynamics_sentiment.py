@@ -48,6 +48,7 @@ NOMINAL = {
     "uci": (2500, 12, 4700),
     "synthetic": (2500, 40, 202),
     "imdb": (25_000, 200, 20_000),
+    "yelp": (560_000, 140, 100_000),
     "sst2": (60_000, 10, 12_000),
     "sst": (6920, 19, 8000),
 }
@@ -56,6 +57,7 @@ ACCURACY = {
     "uci": (0.80, "bar for a regularized GRU on 500 held-out sentences, less two standard errors"),
     "synthetic": (0.93, "generated language, ties left out"),
     "imdb": (0.8686, "arXiv:1906.10720, Table 1, GRU"),
+    "yelp": (0.9584, "arXiv:1906.10720, Table 1, GRU"),
     "sst": (0.8025, "arXiv:1906.10720, Table 1, GRU"),
     "sst2": (0.8025, "arXiv:1906.10720, Table 1, GRU"),
 }
@@ -113,7 +115,7 @@ class DynamicsSentiment(Study):
     }
 
     data: str = "auto"
-    """auto, uci, synthetic, imdb, sst2, sst, or a table of your own (.csv, .tsv, .txt, .json)."""
+    """auto, uci, synthetic, imdb, yelp, sst2, sst, or a table of yours: .csv, .tsv, .txt, .json."""
     cell: Literal["vanilla", "gru", "lstm", "ugrnn"] = "gru"
     """Recurrent architecture."""
     units: Annotated[int, Range(2, 1024, log=True)] = 64
