@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -95,28 +96,68 @@ def test_a_walk_that_does_nothing_has_the_bound_of_the_prior() -> None:
     assert found.bound.mean() == pytest.approx(found.prior_term, abs=1e-9)
 
 
-@pytest.mark.parametrize("update", ["pool", "accumulate", "online"])
-def test_a_resumed_run_has_the_bits_of_a_whole_one(tmp_path: Path, update: str) -> None:
+class Interrupted(GaussianOperator):
+    """Gets a Ctrl-C while it scores, in the middle of an iteration."""
+
+    left = 8
+
+    def log_prob(self, *args, **settings):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return super().log_prob(*args, **settings)
+
+
+class Stop:
+    """Interrupts after an iteration."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, info) -> None:
+        if info.step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("update", "stop"),
+    [("pool", 6), ("accumulate", 8), ("online", 6), ("pool", 8), ("pool", None), ("online", None)],
+)  # 8: an evaluation is due; None: Ctrl-C within an iteration
+def test_a_resumed_run_has_the_bits_of_a_whole_one(
+    tmp_path: Path, update: str, stop: int | None
+) -> None:
     settings = {
         "schedule": Schedule.geometric(5, 1.4), "update": update, "steps": 12, "batch_size": 8,
         "val_data": DATA[:50], "eval_every": 4, "progress": False, "device": "cpu",
     }  # fmt: skip
-
-    class Stop:
-        def on_step(self, info) -> None:
-            if info.step == 6:
-                raise KeyboardInterrupt
-
+    cut = small()
+    callbacks = [] if stop is None else [Stop(stop)]
+    if stop is None:
+        cut.__class__ = Interrupted
     with quiet():
         whole = fit(small(), DATA, **settings)
         with pytest.raises(KeyboardInterrupt):
-            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+            fit(cut, DATA, callbacks=callbacks, checkpoint_dir=tmp_path, **settings)
         again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
     for name, value in whole.history.items():
         assert np.array_equal(value, again.history[name], equal_nan=True), name
     for a, b in zip(whole.ema_operator.parameters(), again.ema_operator.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(whole.prior.second, again.prior.second)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_that_stopped_early_stays_so_when_resumed(tmp_path: Path) -> None:
+    settings = {
+        "schedule": Schedule.geometric(3, 1.4), "steps": 60, "batch_size": 8, "lr": 1e-9,
+        "val_data": DATA[:50], "eval_every": 1, "patience": 2, "progress": False, "device": "cpu",
+    }  # fmt: skip
+    first = fit(small(), DATA, checkpoint_dir=tmp_path, **settings)
+    bound = first.history["bound"]
+    assert len(bound) < 60
+    assert len(bound) == int(np.argmax(bound)) + 1 + 2  # patience: two that were no better
+    again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
+    assert np.array_equal(bound, again.history["bound"])
 
 
 def test_chunks_do_not_change_samples() -> None:
@@ -167,15 +208,10 @@ def test_one_seed_gives_one_history_and_a_new_ladder_resumes(tmp_path: Path) -> 
         "progress": False, "device": "cpu",
     }  # fmt: skip
 
-    class Stop:
-        def on_step(self, info) -> None:
-            if info.step == 6:
-                raise KeyboardInterrupt
-
     with quiet():
         whole, twin = fit(small(), DATA, **settings), fit(small(), DATA, **settings)
         with pytest.raises(KeyboardInterrupt):
-            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+            fit(small(), DATA, callbacks=[Stop(8)], checkpoint_dir=tmp_path, **settings)
         again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
     assert len(whole.schedule) > 3  # fitted to the data's width
     for other in (twin, again):

@@ -270,7 +270,8 @@ def level_table(
     check_prior(prior, operator)
     check_range("n_components", n_components, 1, operator.dim)
     operator.check_state(x, "x")
-    rows = torch.randint(len(x), (n,), generator=generator)
+    on = "cpu" if generator is None else generator.device
+    rows = torch.randint(len(x), (n,), generator=generator, device=on)
     centered = x.double().flatten(1) - x.double().flatten(1).mean(0)
     basis = torch.linalg.svd(centered, full_matrices=False).Vh[:n_components].T
     s, up = x[rows.to(x.device)], []
@@ -283,7 +284,9 @@ def level_table(
             down.append(s)
             s = operator.sample(s, temperature, step=k, generator=generator)
     down.reverse()
-    spread = [[(a.double().flatten(1) @ basis).var(0).numpy() for a in side] for side in (up, down)]
+    spread = [
+        [(a.double().flatten(1) @ basis).var(0).cpu().numpy() for a in side] for side in (up, down)
+    ]
     widths = []
     for a in up:
         scale = float(a.double().flatten(1).var(0).sum().sqrt())
