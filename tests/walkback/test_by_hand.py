@@ -15,6 +15,7 @@ from tractable.walkback import (
     Schedule,
     TransitionOperator,
     fit,
+    level_table,
 )
 
 
@@ -134,3 +135,25 @@ def test_moments_of_what_is_not_finite_and_unknown_words_are_refused() -> None:
         GaussianPrior.from_data(torch.full((3, 2), float("nan")))
     with pytest.raises(ValueError, match=r"sigma \(a number, or a word\) must be one of 'scalar'"):
         operator(Told(), sigma="fixed")
+
+
+def test_levels_compare_states_of_one_temperature() -> None:
+    class Stretch(TransitionOperator):
+        """Multiplies by the temperature: what a state has gone through can be read off."""
+
+        event_shape = (2,)
+
+        def sample(self, s, temperature, *, step=None, generator=None):
+            return s * temperature
+
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 2, generator=random) * torch.tensor([1.0, 0.2])
+    schedule = Schedule(torch.tensor([1.0, 2.0, 4.0]))
+    found = level_table(Stretch(), x, schedule, GaussianPrior((2,)), n=300, generator=random)
+    assert found.temperature.tolist() == [1.0, 2.0, 4.0]
+    walked, generated = found.walked[:, 0], found.generated[:, 0]
+    assert walked / walked[0] == pytest.approx([1.0, 4.0, 64.0], rel=1e-5)  # after the step
+    assert generated / generated[-1] == pytest.approx([64.0, 16.0, 1.0], rel=1e-5)  # before it
+    assert walked[0] == pytest.approx(1.0, rel=0.3)  # the widest component comes first
+    assert found.walked[0, 1] == pytest.approx(0.04, rel=0.3)
+    assert (found.mmd2 > 0.01).all()

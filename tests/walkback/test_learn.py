@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,15 @@ class Stop:
             raise KeyboardInterrupt
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Take SIGINT as in a terminal; a process in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize(
     ("update", "stop"),
     [("pool", 6), ("accumulate", 8), ("online", 6), ("pool", 8), ("pool", None), ("online", None)],
@@ -158,6 +168,56 @@ def test_a_run_that_stopped_early_stays_so_when_resumed(tmp_path: Path) -> None:
     assert len(bound) == int(np.argmax(bound)) + 1 + 2  # patience: two that were no better
     again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
     assert np.array_equal(bound, again.history["bound"])
+
+
+def test_a_net_that_drops_out_units_resumes_too(tmp_path: Path) -> None:
+    def dropping() -> GaussianOperator:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+        return GaussianOperator(net, (2,), sigma=0.3)
+
+    settings = {"schedule": Schedule.geometric(4, 1.5), "steps": 12, "progress": False}
+    whole = fit(dropping(), DATA, device="cpu", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            dropping(), DATA, device="cpu", callbacks=[Stop(5)], checkpoint_dir=tmp_path, **settings
+        )
+    again = fit(dropping(), DATA, device="cpu", checkpoint_dir=tmp_path, resume=True, **settings)
+    assert np.array_equal(whole.history["loss"], again.history["loss"])
+
+
+def test_callbacks_see_epochs_the_running_prior_and_the_dissipation() -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.epochs, self.width, self.rate = [], math.nan, None
+
+        def on_epoch(self, info) -> None:
+            self.epochs.append(info.step)
+            self.width = float(info.prior.variance.mean())
+            self.rate = info.entropy_production(50, generator=torch.Generator().manual_seed(0))
+
+    watch = Watch()
+    operator = GaussianOperator(nn.Linear(2, 2), (2,), sigma=0.3, alpha=1e-6)  # a random walk
+    fit(
+        operator, DATA, schedule=Schedule(torch.tensor([1.0, 10.0])), steps=500, batch_size=2,
+        callbacks=[watch], progress=False, device="cpu",
+    )  # fmt: skip
+    assert watch.epochs == [250, 500]
+    # The prior follows the walks' ends: the data, and the noise of both steps.
+    assert watch.width == pytest.approx(float(DATA.var(0).mean()) + 11 * 0.09, rel=0.15)
+    assert abs(watch.rate.rate) < 4 * watch.rate.se + 1e-6
+
+
+@pytest.mark.parametrize("monitor", ["bound", "importance"])
+def test_the_best_evaluation_is_that_of_what_is_monitored(monitor: str) -> None:
+    found = fit(
+        small(), DATA, schedule=Schedule.geometric(8, 2.0), steps=40, batch_size=8, lr=0.3,
+        ema=0.5, warmup=0, val_data=DATA[:60], eval_every=2, monitor=monitor, progress=False,
+        device="cpu",
+    )  # fmt: skip
+    history = found.history
+    assert (history["importance"] >= history["bound"]).all()
+    assert found.best_step == history["eval_step"][int(np.argmax(history[monitor]))]
 
 
 def test_chunks_do_not_change_samples() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tractable.walkback.batch_statistics import refuse_batch_statistics
 from tractable.walkback.operators import TransitionOperator
 from tractable.walkback.paths import device_of
 
@@ -45,6 +46,7 @@ def chain_start(
     operator: TransitionOperator, start: Any, n: int, generator: torch.Generator | None
 ) -> Tensor:
     """Return n states to begin from: those given, or draws of a prior."""
+    refuse_batch_statistics(operator)
     if start is None:
         raise ValueError(
             "start must be states or a prior to begin the chains from, got None: pass generated "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from tractable.core.checks import TractableWarning
 from tractable.walkback.operators import TransitionOperator
 from tractable.walkback.schedule import Schedule
+
+if TYPE_CHECKING:
+    from tractable.walkback.irreversibility import EntropyProduction
 
 __all__ = ["FitResult", "NoHeatingWarning", "SigmaCollapseWarning", "StepInfo"]
 
@@ -56,6 +59,17 @@ class StepInfo:
 
         return sample(self.average, n, schedule=self.schedule, prior=self.prior, **settings)
 
+    def entropy_production(self, n: int = 256, **settings: Any) -> EntropyProduction:
+        """Return the rate of the averaged operator's cold chain, started from n samples.
+
+        ``settings`` are those of `entropy_production`; ``generator`` decides samples and chains.
+        """
+        from tractable.walkback.irreversibility import entropy_production
+
+        start = self.samples(n, generator=settings.get("generator"))
+        settings = {"burn_in": 20, "num_steps": 20, "num_chains": n} | settings
+        return entropy_production(self.average, start=start, **settings)
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
@@ -72,9 +86,10 @@ class FitResult:
     schedule : Schedule
         The last one.
     history : dict of ndarray
-        ``loss`` of every iteration; ``eval_step``, ``bound``, ``sigma`` of every evaluation.
+        ``loss`` of every iteration; of every evaluation ``eval_step``, ``bound``, ``importance``
+        (of 8 paths) and ``sigma``.
     best_step : int
-        Iteration of the best bound; the last one without validation data.
+        Iteration of the best evaluation; the last one without validation data.
     """
 
     operator: TransitionOperator

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tractable.core.checks import quiet
 from tractable.core.seeds import derive
 from tractable.walkback.bound import log_likelihood_bound
 from tractable.walkback.fit_result import NoHeatingWarning, SigmaCollapseWarning
@@ -46,17 +47,21 @@ def evaluate(trainer: Trainer) -> bool:
         )
     if trainer.held is None:
         state.bound.append(math.nan)
+        state.importance.append(math.nan)
         return False
     was = trainer.average.training
     trainer.average.eval()
     # Noise of its own: evaluating must not change the walks of training.
     own = torch.Generator(trainer.x.device).manual_seed(derive(trainer.seed, "evaluation") % 2**62)
-    value = log_likelihood_bound(
-        trainer.average, trainer.held, schedule=trainer.schedule, prior=trainer.prior,
-        num_paths=EVAL_PATHS, estimator="bound", generator=own,
-    ).mean  # fmt: skip
+    with quiet():  # of few paths the importance estimate is a lower bound, too
+        found = log_likelihood_bound(
+            trainer.average, trainer.held, schedule=trainer.schedule, prior=trainer.prior,
+            num_paths=EVAL_PATHS, generator=own,
+        )  # fmt: skip
     trainer.average.train(was)
-    state.bound.append(value)
+    state.bound.append(found.mean)
+    state.importance.append(float(found.log_prob_is.mean()))
+    value = state.bound[-1] if trainer.monitor == "bound" else state.importance[-1]
     if value > state.best:
         state.best, state.best_step, state.waited = value, state.step, 0
         state.best_weights = {

@@ -47,6 +47,7 @@ def fit(
     ema: float | None = 0.999,
     amp: Literal["bf16", "fp16"] | None = None,
     val_data: Any = None,
+    monitor: Literal["bound", "importance"] = "bound",
     eval_every: int | None = None,
     patience: int | None = None,
     adapt_every: int | None = None,
@@ -99,10 +100,13 @@ def fit(
         Held-out data: the bound on 256 of them is evaluated every ``eval_every`` iterations, and
         the average with the best one is returned. The training objective is no bound and does not
         tell when to stop.
+    monitor : str
+        What decides which evaluation is the best: the bound, or the importance estimate of 8 paths,
+        both lower bounds on average.
     eval_every : int, optional
         Default a twentieth of the run.
     patience : int, optional
-        Stop after so many evaluations without a better bound.
+        Stop after so many evaluations without a better one.
     adapt_every : int, optional
         Fit the ladder to the data and the present noise again after so many iterations.
     chunk : int, optional
@@ -110,7 +114,8 @@ def fit(
     estimator : str
         For ``elbo`` of binary states.
     callbacks : iterable
-        Objects with ``on_step(info)``, ``on_eval(info)``; each optional.
+        Objects with ``on_step(info)``, ``on_eval(info)``, ``on_epoch(info)`` (after as many
+        iterations as batches fill the data); each optional. ``info`` is a `StepInfo`.
     checkpoint_dir : path, optional
         Folder of ``walkback.safetensors``, written every ``checkpoint_every`` iterations, at the
         end, and when interrupted: Ctrl-C, or a callback's KeyboardInterrupt, takes effect after the
@@ -154,6 +159,7 @@ def fit(
     """
     check_choice("mode", mode, ("walkback", "elbo", "released_code"))
     check_choice("update", update, ("pool", "accumulate", "online"))
+    check_choice("monitor", monitor, ("bound", "importance"))
     check_choice("amp", amp, (None, "bf16", "fp16"))
     check_choice("estimator", estimator, ("pathwise", "reinforce"))
     check_schedule(schedule)
@@ -192,7 +198,7 @@ def fit(
         operator, x, schedule, prior, mode, update, steps, batch_size, lr, warmup, final_lr,
         optimizer, grad_clip, ema, amp, held, eval_every, patience, adapt_every, chunk, estimator,
         tuple(callbacks), None if checkpoint_dir is None else Path(checkpoint_dir),
-        checkpoint_every, seed,
+        checkpoint_every, seed, monitor,
     )  # fmt: skip
     if resume:
         restore(trainer)

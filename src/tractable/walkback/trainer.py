@@ -35,7 +35,7 @@ class Trainer:
     def __init__(  # type: ignore[no-untyped-def]  # `fit` says them
         self, operator, x, schedule, prior, mode, update, steps, batch_size, lr, warmup, final_lr,
         optimizer, grad_clip, ema, amp, held, eval_every, patience, adapt_every, chunk, estimator,
-        callbacks, folder, checkpoint_every, seed,
+        callbacks, folder, checkpoint_every, seed, monitor,
     ) -> None:  # fmt: skip
         self.operator, self.x, self.schedule, self.prior = operator, x, schedule, prior
         self.mode, self.update, self.steps, self.batch_size = mode, update, steps, batch_size
@@ -43,7 +43,7 @@ class Trainer:
         self.grad_clip, self.ema, self.amp, self.held = grad_clip, ema, amp, held
         self.eval_every = eval_every or max(1, steps // 20)
         self.patience, self.adapt_every, self.chunk = patience, adapt_every, chunk
-        self.estimator, self.callbacks = estimator, callbacks
+        self.estimator, self.callbacks, self.monitor = estimator, callbacks, monitor
         self.folder, self.checkpoint_every, self.seed = folder, checkpoint_every, seed
         self.average = copy.deepcopy(operator) if ema is not None else operator
         if self.average is not operator:
@@ -97,7 +97,7 @@ class Trainer:
         self.operator.train()
         remaining = range(state.step, self.steps if not has_waited(self) else state.step)
         with self.asked, _autocast(self.operator, self.amp):
-            for step in track(remaining, "training", show=progress):
+            for step in track(remaining, self._told, show=progress):
                 loss = self._iterate(step)
                 state.losses.append(loss)
                 state.step = step + 1
@@ -108,6 +108,8 @@ class Trainer:
                 if self._is_due(self.eval_every):
                     stop = evaluate(self)
                     self._tell("on_eval", loss)
+                if self._is_due(max(1, len(self.x) // self.batch_size)):
+                    self._tell("on_epoch", loss)
                 wanted = self.asked.wanted
                 if self.folder is not None and (wanted or self._is_due(self.checkpoint_every)):
                     save(self)
@@ -117,6 +119,14 @@ class Trainer:
                     break
         if self.folder is not None:
             save(self)
+
+    def _told(self) -> str:
+        """Describe the training beside its bar."""
+        state = self.state
+        if not state.losses:
+            return "training"
+        bound = f", bound {state.bound[-1]:.4g}" if self.held is not None and state.bound else ""
+        return f"training: loss {state.losses[-1]:.4g}{bound}"
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and self.state.step % every == 0
@@ -267,6 +277,7 @@ class Trainer:
             "loss": np.array(state.losses),
             "eval_step": np.array(state.eval_step),
             "bound": np.array(state.bound),
+            "importance": np.array(state.importance),
             "sigma": np.array(state.sigma),
         }
         best = state.best_step if state.best_weights else state.step

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tractable.train.checkpoint import configuration, read_state, write_state
+from tractable.train.checkpoint import configuration, read_state, restore_random, write_state
 from tractable.walkback.schedule import Schedule
 
 if TYPE_CHECKING:
     from tractable.walkback.trainer import Trainer
+
+KEPT = ("step", "eval_step", "bound", "importance", "sigma", "best_step", "waited")
 
 
 @dataclass
@@ -25,6 +27,7 @@ class State:
     losses: list[float] = field(default_factory=list)
     eval_step: list[int] = field(default_factory=list)
     bound: list[float] = field(default_factory=list)
+    importance: list[float] = field(default_factory=list)
     sigma: list[float] = field(default_factory=list)
     best: float = -math.inf
     best_step: int = 0
@@ -43,7 +46,7 @@ def _modules(trainer: Trainer) -> nn.ModuleDict:
 def _configuration(trainer: Trainer) -> dict[str, Any]:
     return configuration(
         _modules(trainer), trainer.optimizer, mode=trainer.mode, update=trainer.update,
-        steps=trainer.steps,
+        steps=trainer.steps, monitor=trainer.monitor,
         batch_size=trainer.batch_size, lr=trainer.base_lr, seed=trainer.seed, ema=trainer.ema,
         amp=trainer.amp, n=len(trainer.x),
     ) | {"settings": []}  # fmt: skip  # the learning rate moves
@@ -64,10 +67,7 @@ def save(trainer: Trainer) -> None:
         tensors["pool"] = state.pool
     facts = {
         "scaler": json.loads(json.dumps(trainer.scaler.state_dict())),
-        **{
-            name: getattr(state, name)
-            for name in ("step", "eval_step", "bound", "sigma", "best_step", "waited")
-        },
+        **{name: getattr(state, name) for name in KEPT},
         "best": state.best if math.isfinite(state.best) else None,
     }
     write_state(
@@ -81,11 +81,11 @@ def restore(trainer: Trainer) -> None:
         raise ValueError("resume needs checkpoint_dir")
     if not trainer.path.exists():
         return
-    tensors, facts, _ = read_state(
+    tensors, facts, random = read_state(
         trainer.path, _modules(trainer), trainer.optimizer, _configuration(trainer)
     )
     state = trainer.state
-    for name in ("step", "eval_step", "bound", "sigma", "best_step", "waited"):
+    for name in KEPT:
         setattr(state, name, facts[name])
     state.best = -math.inf if facts["best"] is None else facts["best"]
     if facts["scaler"]:
@@ -101,3 +101,4 @@ def restore(trainer: Trainer) -> None:
     trainer.source.set_state(tensors["source"].cpu())
     trainer.schedule = Schedule(tensors["temperatures"])
     trainer.levels()
+    restore_random(random)  # a net may drop out units
