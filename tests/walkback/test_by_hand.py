@@ -15,6 +15,7 @@ from tractable.walkback import (
     Schedule,
     TransitionOperator,
     fit,
+    inpaint,
     level_table,
 )
 
@@ -157,3 +158,31 @@ def test_levels_compare_states_of_one_temperature() -> None:
     assert walked[0] == pytest.approx(1.0, rel=0.3)  # the widest component comes first
     assert found.walked[0, 1] == pytest.approx(0.04, rel=0.3)
     assert (found.mmd2 > 0.01).all()
+
+
+def test_known_values_reach_the_unknown_ones() -> None:
+    class Copy(TransitionOperator):
+        """Puts the first entry into both."""
+
+        event_shape = (2,)
+
+        def sample(self, s, temperature, *, step=None, generator=None):
+            return s[:, :1].expand(-1, 2)
+
+    x = torch.tensor([[5.0, float("nan")], [-3.0, float("nan")]])
+    found = inpaint(
+        Copy(), x, torch.tensor([True, False]), schedule=Schedule.constant(1),
+        prior=GaussianPrior((2,)),
+    )  # fmt: skip
+    assert torch.equal(found, x[:, :1].expand(-1, 2))
+
+
+def test_the_prior_of_walks_has_the_heat_of_every_step() -> None:
+    walk = GaussianOperator(nn.Identity(), (2,), sigma=0.3)  # mean s
+    x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    prior = GaussianPrior.from_paths(
+        walk, x, Schedule(torch.tensor([1.0, 10.0])), 8000,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    expected = float(x.var(0).mean()) + (1 + 10) * 0.3**2
+    assert float(prior.variance.mean()) == pytest.approx(expected, rel=0.05)
