@@ -40,14 +40,14 @@ def operator(net: nn.Module, **settings) -> GaussianOperator:
 
 def test_the_preconditioned_mean_is_the_formula() -> None:
     net = Told()
-    op = operator(net, skip="preconditioned", sigma=0.5, scale=1.5)
+    op = operator(net, skip="preconditioned", sigma=0.5, scale=1.2)
     s = torch.tensor([[1.0, -2.0]])
-    v, c2 = 4.0 * 0.5**2, 1.5**2  # at T = 4 the noise has the variance 1
+    v, c2 = 9.0 * 0.5**2, 1.2**2
     seen = s / math.sqrt(c2 + v)
     expected = c2 / (c2 + v) * s + math.sqrt(v * c2 / (c2 + v)) * 0.3 * seen
-    torch.testing.assert_close(op.mean(s, 4.0), expected)
+    torch.testing.assert_close(op.mean(s, 9.0), expected)
     torch.testing.assert_close(net.saw, seen)
-    l = math.log(1.0)  # of the noise's standard deviation
+    l = math.log(1.5)  # of the noise's standard deviation
     features = [l, math.sin(l), math.cos(l), math.sin(2 * l), math.cos(2 * l)]
     torch.testing.assert_close(net.told, torch.tensor([features]))
 
