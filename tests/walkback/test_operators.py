@@ -112,3 +112,16 @@ def test_a_ladder_from_data_ends_at_the_widest_direction(gamma: float, rungs: in
     )
     found = Schedule.from_data(x, operator, factor=2.0, num_cold=3)
     assert len(found) == 3 + rungs
+
+
+@pytest.mark.parametrize(("centered", "leak"), [(False, (0.0, 0.75)), (True, (-0.75, 0.75))])
+def test_a_centered_leak_does_not_push_bits_to_one(
+    centered: bool, leak: tuple[float, float]
+) -> None:
+    class Zero(nn.Module):
+        def forward(self, s: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(s)
+
+    operator = BernoulliOperator(Zero(), (2,), alpha=0.25, centered=centered)
+    odds = operator.logits(torch.tensor([[0.0, 1.0]]), 2.0)
+    torch.testing.assert_close(odds, torch.tensor([leak]) / 2.0)
