@@ -66,3 +66,8 @@ def test_labels() -> None:
 def test_neighbors_must_exist() -> None:
     with pytest.raises(ValueError, match="k must be >= 1 and <= 4"):
         prdc(np.zeros((5, 2)), np.zeros((9, 2)), 5)
+
+
+def test_data_of_few_values_have_no_memorization_ratio() -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (3, 100, 2)).astype(float)
+    assert np.isnan(memorization_ratio(*bits))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,28 +97,127 @@ def test_a_walk_that_does_nothing_has_the_bound_of_the_prior() -> None:
     assert found.bound.mean() == pytest.approx(found.prior_term, abs=1e-9)
 
 
-@pytest.mark.parametrize("update", ["pool", "accumulate", "online"])
-def test_a_resumed_run_has_the_bits_of_a_whole_one(tmp_path: Path, update: str) -> None:
+class Interrupted(GaussianOperator):
+    """Gets a Ctrl-C while it scores, in the middle of an iteration."""
+
+    left = 8
+
+    def log_prob(self, *args, **settings):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return super().log_prob(*args, **settings)
+
+
+class Stop:
+    """Interrupts after an iteration."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, info) -> None:
+        if info.step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Take SIGINT as in a terminal; a process in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(
+    ("update", "stop"),
+    [("pool", 6), ("accumulate", 8), ("online", 6), ("pool", 8), ("pool", None), ("online", None)],
+)  # 8: an evaluation is due; None: Ctrl-C within an iteration
+def test_a_resumed_run_has_the_bits_of_a_whole_one(
+    tmp_path: Path, update: str, stop: int | None
+) -> None:
     settings = {
         "schedule": Schedule.geometric(5, 1.4), "update": update, "steps": 12, "batch_size": 8,
         "val_data": DATA[:50], "eval_every": 4, "progress": False, "device": "cpu",
     }  # fmt: skip
-
-    class Stop:
-        def on_step(self, info) -> None:
-            if info.step == 6:
-                raise KeyboardInterrupt
-
+    cut = small()
+    callbacks = [] if stop is None else [Stop(stop)]
+    if stop is None:
+        cut.__class__ = Interrupted
     with quiet():
         whole = fit(small(), DATA, **settings)
         with pytest.raises(KeyboardInterrupt):
-            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+            fit(cut, DATA, callbacks=callbacks, checkpoint_dir=tmp_path, **settings)
         again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
     for name, value in whole.history.items():
         assert np.array_equal(value, again.history[name], equal_nan=True), name
     for a, b in zip(whole.ema_operator.parameters(), again.ema_operator.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(whole.prior.second, again.prior.second)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_that_stopped_early_stays_so_when_resumed(tmp_path: Path) -> None:
+    settings = {
+        "schedule": Schedule.geometric(3, 1.4), "steps": 60, "batch_size": 8, "lr": 1e-9,
+        "val_data": DATA[:50], "eval_every": 1, "patience": 2, "progress": False, "device": "cpu",
+    }  # fmt: skip
+    first = fit(small(), DATA, checkpoint_dir=tmp_path, **settings)
+    bound = first.history["bound"]
+    assert len(bound) < 60
+    assert len(bound) == int(np.argmax(bound)) + 1 + 2  # patience: two that were no better
+    again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
+    assert np.array_equal(bound, again.history["bound"])
+
+
+def test_a_net_that_drops_out_units_resumes_too(tmp_path: Path) -> None:
+    def dropping() -> GaussianOperator:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+        return GaussianOperator(net, (2,), sigma=0.3)
+
+    settings = {"schedule": Schedule.geometric(4, 1.5), "steps": 12, "progress": False}
+    whole = fit(dropping(), DATA, device="cpu", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            dropping(), DATA, device="cpu", callbacks=[Stop(5)], checkpoint_dir=tmp_path, **settings
+        )
+    again = fit(dropping(), DATA, device="cpu", checkpoint_dir=tmp_path, resume=True, **settings)
+    assert np.array_equal(whole.history["loss"], again.history["loss"])
+
+
+def test_callbacks_see_epochs_the_running_prior_and_the_dissipation() -> None:
+    class Watch:
+        def __init__(self) -> None:
+            self.epochs, self.width, self.rate = [], math.nan, None
+
+        def on_epoch(self, info) -> None:
+            self.epochs.append(info.step)
+            self.width = float(info.prior.variance.mean())
+            self.rate = info.entropy_production(50, generator=torch.Generator().manual_seed(0))
+
+    watch = Watch()
+    operator = GaussianOperator(nn.Linear(2, 2), (2,), sigma=0.3, alpha=1e-6)  # a random walk
+    fit(
+        operator, DATA, schedule=Schedule(torch.tensor([1.0, 10.0])), steps=500, batch_size=2,
+        callbacks=[watch], progress=False, device="cpu",
+    )  # fmt: skip
+    assert watch.epochs == [250, 500]
+    # The prior follows the walks' ends: the data, and the noise of both steps.
+    assert watch.width == pytest.approx(float(DATA.var(0).mean()) + 11 * 0.09, rel=0.15)
+    assert abs(watch.rate.rate) < 4 * watch.rate.se + 1e-6
+
+
+@pytest.mark.parametrize("monitor", ["bound", "importance"])
+def test_the_best_evaluation_is_that_of_what_is_monitored(monitor: str) -> None:
+    found = fit(
+        small(), DATA, schedule=Schedule.geometric(8, 2.0), steps=40, batch_size=8, lr=0.3,
+        ema=0.5, warmup=0, val_data=DATA[:60], eval_every=2, monitor=monitor, progress=False,
+        device="cpu",
+    )  # fmt: skip
+    history = found.history
+    assert (history["importance"] >= history["bound"]).all()
+    assert found.best_step == history["eval_step"][int(np.argmax(history[monitor]))]
 
 
 def test_chunks_do_not_change_samples() -> None:
@@ -167,15 +268,10 @@ def test_one_seed_gives_one_history_and_a_new_ladder_resumes(tmp_path: Path) -> 
         "progress": False, "device": "cpu",
     }  # fmt: skip
 
-    class Stop:
-        def on_step(self, info) -> None:
-            if info.step == 6:
-                raise KeyboardInterrupt
-
     with quiet():
         whole, twin = fit(small(), DATA, **settings), fit(small(), DATA, **settings)
         with pytest.raises(KeyboardInterrupt):
-            fit(small(), DATA, callbacks=[Stop()], checkpoint_dir=tmp_path, **settings)
+            fit(small(), DATA, callbacks=[Stop(8)], checkpoint_dir=tmp_path, **settings)
         again = fit(small(1), DATA, checkpoint_dir=tmp_path, resume=True, **settings)
     assert len(whole.schedule) > 3  # fitted to the data's width
     for other in (twin, again):

@@ -99,3 +99,29 @@ def test_bad_schedules_are_named() -> None:
 def test_an_unstable_linear_operator_has_no_stationary_law() -> None:
     with pytest.raises(RuntimeError, match="spectral radius"):
         LinearGaussianOperator([[1.1]]).stationary()
+
+
+@pytest.mark.parametrize(("gamma", "rungs"), [(1.0, 6), (2.0, 4)])
+def test_a_ladder_from_data_ends_at_the_widest_direction(gamma: float, rungs: int) -> None:
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 1] *= 0.1
+    widest = torch.linalg.eigvalsh(torch.cov(x.T))[-1]
+    # 2^5 covers a ratio of 31.7: neither a rung fewer, nor one more.
+    operator = GaussianOperator(
+        nn.Identity(), (2,), sigma=float((widest / 31.7).sqrt()), temperature_power=gamma
+    )
+    found = Schedule.from_data(x, operator, factor=2.0, num_cold=3)
+    assert len(found) == 3 + rungs
+
+
+@pytest.mark.parametrize(("centered", "leak"), [(False, (0.0, 0.75)), (True, (-0.75, 0.75))])
+def test_a_centered_leak_does_not_push_bits_to_one(
+    centered: bool, leak: tuple[float, float]
+) -> None:
+    class Zero(nn.Module):
+        def forward(self, s: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(s)
+
+    operator = BernoulliOperator(Zero(), (2,), alpha=0.25, centered=centered)
+    odds = operator.logits(torch.tensor([[0.0, 1.0]]), 2.0)
+    torch.testing.assert_close(odds, torch.tensor([leak]) / 2.0)

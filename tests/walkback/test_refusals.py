@@ -60,6 +60,7 @@ CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: fit(final_lr=-1.0), ValueError, "final_lr"),
     (lambda: fit(eval_every=0), ValueError, "eval_every"),
     (lambda: fit(patience=-1), ValueError, "patience"),
+    (lambda: fit(monitor="loss"), ValueError, "monitor"),
     (lambda: fit(adapt_every=0), ValueError, "adapt_every"),
     (lambda: fit(chunk=0), ValueError, "chunk"),
     (lambda: fit(estimator="z"), ValueError, "estimator"),
@@ -99,6 +100,13 @@ def test_a_net_that_normalizes_over_the_batch_has_no_bound() -> None:
     operator = w.GaussianOperator(net, (2,), sigma=0.3).train()
     with pytest.raises(ValueError, match="normalizes over the batch"):
         w.log_likelihood_bound(operator, X, schedule=LADDER, prior=PRIOR, num_paths=1)
+    for asked in (
+        lambda: w.entropy_production(operator, start=X),
+        lambda: w.detailed_balance_test(operator, start=X),
+        lambda: w.probability_current(operator, bounds=((-1, 1), (-1, 1)), bins=2, start=X),
+    ):
+        with pytest.raises(ValueError, match="normalizes over the batch"):
+            asked()
     operator.eval()
     found = w.log_likelihood_bound(
         operator, X, schedule=LADDER, prior=PRIOR, num_paths=2, estimator="bound"

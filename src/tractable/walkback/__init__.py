@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tractable.walkback.balance_test import DetailedBalance, detailed_balance_test
 from tractable.walkback.baselines import (
     GaussianDensity,
     KernelDensity,
@@ -45,10 +46,8 @@ from tractable.walkback.image_sets import (
     read_image_folder,
 )
 from tractable.walkback.irreversibility import (
-    DetailedBalance,
     EntropyProduction,
     StationarityWarning,
-    detailed_balance_test,
     entropy_production,
 )
 from tractable.walkback.learn import (
@@ -58,15 +57,17 @@ from tractable.walkback.learn import (
     StepInfo,
     fit,
 )
-from tractable.walkback.linear_operator import LinearGaussianOperator, rotation_operator
-from tractable.walkback.linear_theory import (
+from tractable.walkback.linear_likelihood import (
     GaussianDecomposition,
-    area_rate,
     gaussian_kl,
     linear_bound,
     linear_decomposition,
-    linear_entropy_production,
     linear_log_prob,
+)
+from tractable.walkback.linear_operator import LinearGaussianOperator, rotation_operator
+from tractable.walkback.linear_theory import (
+    area_rate,
+    linear_entropy_production,
     ou_entropy_production,
     reversible_operator,
     rotation_entropy_production,

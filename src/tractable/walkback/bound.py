@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tractable.core.checks import TractableWarning, check_choice, check_range
 from tractable.core.progress import track
+from tractable.walkback.batch_statistics import refuse_batch_statistics
 from tractable.walkback.operators import TransitionOperator, check_count
 from tractable.walkback.paths import density_difference
 from tractable.walkback.priors import check_prior
@@ -196,24 +197,6 @@ def log_likelihood_bound(
     )
 
 
-def refuse_batch_statistics(operator: TransitionOperator) -> None:
-    """Refuse an operator whose step for one state depends on the others of its batch.
-
-    Raises
-    ------
-    ValueError
-        A batch normalization is in training mode or keeps no running statistics.
-    """
-    for name, module in operator.named_modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and (
-            module.training or not module.track_running_stats
-        ):
-            raise ValueError(
-                f"{name} normalizes over the batch: p(s' | s) is then no density of one state. "
-                "Call eval(), or use LayerNorm or GroupNorm"
-            )
-
-
 @dataclass(frozen=True, eq=False)
 class LevelTable:
     """Where on the ladder generation leaves the walk.
@@ -241,7 +224,7 @@ def level_table(
     prior: Any,
     *,
     n: int = 1000,
-    n_components: int = 5,
+    n_components: int | None = None,
     generator: torch.Generator | None = None,
 ) -> LevelTable:
     """Compare walked with generated states at every temperature.
@@ -254,8 +237,8 @@ def level_table(
         Data, ``(B, *event)``, B >= 2.
     n : int
         States compared, >= 2.
-    n_components : int
-        Leading principal components of the data.
+    n_components : int, optional
+        Leading principal components of the data; default 5, or all of fewer.
     generator : torch.Generator, optional
         Decides both.
 
@@ -268,9 +251,11 @@ def level_table(
     check_range("n", n, 2)
     check_schedule(schedule)
     check_prior(prior, operator)
+    n_components = min(5, operator.dim) if n_components is None else n_components
     check_range("n_components", n_components, 1, operator.dim)
     operator.check_state(x, "x")
-    rows = torch.randint(len(x), (n,), generator=generator)
+    on = "cpu" if generator is None else generator.device
+    rows = torch.randint(len(x), (n,), generator=generator, device=on)
     centered = x.double().flatten(1) - x.double().flatten(1).mean(0)
     basis = torch.linalg.svd(centered, full_matrices=False).Vh[:n_components].T
     s, up = x[rows.to(x.device)], []
@@ -283,7 +268,9 @@ def level_table(
             down.append(s)
             s = operator.sample(s, temperature, step=k, generator=generator)
     down.reverse()
-    spread = [[(a.double().flatten(1) @ basis).var(0).numpy() for a in side] for side in (up, down)]
+    spread = [
+        [(a.double().flatten(1) @ basis).var(0).cpu().numpy() for a in side] for side in (up, down)
+    ]
     widths = []
     for a in up:
         scale = float(a.double().flatten(1).var(0).sum().sqrt())

@@ -108,7 +108,8 @@ def memorization_ratio(x: ArrayLike, test: ArrayLike, train: ArrayLike) -> float
     """Return how near generated points lie to the training data, over that of new data.
 
     The median distance to the nearest training point, of generated points over that of test
-    points: 0 for copies, about 1 for points of the same law, above 1 for points off the data.
+    points: 0 for copies, about 1 for points of the same law, above 1 for points off the data. NaN
+    where half of the new points themselves are copies, as with few distinct values.
 
     Parameters
     ----------
@@ -129,7 +130,8 @@ def memorization_ratio(x: ArrayLike, test: ArrayLike, train: ArrayLike) -> float
     same_dimension("x", generated, "train", seen)
     ours = np.concatenate([square.min(1) for _, square in _blocks(generated, seen)])
     theirs = np.concatenate([square.min(1) for _, square in _blocks(new, seen)])
-    return float(np.sqrt(np.median(ours) / np.median(theirs)))
+    usual = float(np.median(theirs))
+    return float(np.sqrt(np.median(ours) / usual)) if usual > 0 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tractable.core.checks import check_range, check_shape
-from tractable.walkback.irreversibility import _start
+from tractable.walkback.chain_records import chain_start
 from tractable.walkback.operators import TransitionOperator
 
 __all__ = ["CurrentField", "probability_current"]
@@ -122,7 +122,7 @@ def probability_current(
         raise ValueError(f"bounds must be ((x0, x1), (y0, y1)) with x0 < x1, y0 < y1, got {bounds}")
     low, high = box.T
     n = num_chains or (len(start) if isinstance(start, Tensor) else 2000)
-    s = _start(operator, start, n, generator)
+    s = chain_start(operator, start, n, generator)
     turn = torch.eye(operator.dim, 2) if projection is None else torch.as_tensor(projection)
     check_shape("projection", turn.shape, (operator.dim, 2))
     turn = turn.double().to(s.device)

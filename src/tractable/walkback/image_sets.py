@@ -151,7 +151,7 @@ def read_array(path: str | Path) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_points, ...)
-        As stored: integers stay integers.
+        As stored: integers stay integers. A vector is that many points of one number.
 
     Raises
     ------
@@ -170,10 +170,14 @@ def read_array(path: str | Path) -> np.ndarray:
             stored = stored[(named or stored.files)[0]]
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
-    if stored.dtype.kind not in "uifb" or stored.ndim < 2 or len(stored) < 8:
+    if stored.ndim == 1:
+        stored = stored[:, None]
+    if stored.dtype.kind not in "uifb" or stored.ndim < 2 or stored.size == 0 or len(stored) < 8:
+        turned = stored.ndim == 2 and stored.shape[1] >= 8
+        hint = ": rows are points, is it transposed?" if turned else ""
         raise ValueError(
             f"{file} must hold numbers of shape (n_points, ...) with at least 8 points, got "
-            f"{stored.dtype} of shape {stored.shape}"
+            f"{stored.dtype} of shape {stored.shape}{hint}"
         )
     check_finite("data", np.asarray(stored, dtype=np.float64))
     return stored

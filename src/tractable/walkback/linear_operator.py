@@ -11,14 +11,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tractable.core.checks import as_floats, check_finite, check_range
-from tractable.walkback.linear_theory import (
-    as_shift,
-    linear_bound,
-    linear_entropy_production,
-    linear_log_prob,
-    matrices,
-    stationary_law,
-)
+from tractable.walkback.linear_checks import as_shift, matrices
+from tractable.walkback.linear_likelihood import linear_bound, linear_log_prob
+from tractable.walkback.linear_theory import linear_entropy_production, stationary_law
 from tractable.walkback.operators import LOG_2PI, TransitionOperator, expand
 from tractable.walkback.priors import GaussianPrior
 from tractable.walkback.schedule import Schedule

@@ -111,7 +111,7 @@ class PixelSpace:
         centered = flat - mean
         scale = float(np.sqrt((centered**2).mean()))
         if scale == 0:
-            raise ValueError("y must vary, got images that are all the same")
+            raise ValueError("y must vary, got values that are all the same")
         centered /= scale
         if not rotate:
             return cls(y.shape[1:], mean, scale, None, centered.var(0), levels)

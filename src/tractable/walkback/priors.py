@@ -250,7 +250,8 @@ def walk_ends(
 ) -> Tensor:
     """Return the last states of n walks from data, ``(n, *event)``."""
     check_range("n", n, 2)
-    rows = torch.randint(len(x), (n,), generator=generator, device="cpu").to(x.device)
+    on = "cpu" if generator is None else generator.device
+    rows = torch.randint(len(x), (n,), generator=generator, device=on).to(x.device)
     s = x[rows]
     for k, temperature in enumerate(schedule.temperatures.tolist()):
         s = operator.sample(s, temperature, step=k, generator=generator)

@@ -15,14 +15,9 @@ from tractable.core.checks import (
     check_range,
     check_shape,
 )
-from tractable.walkback.linear_theory import (
-    as_temperatures,
-    check_covariance,
-    gaussian_kl,
-    linear_entropy_production,
-    matrices,
-    stationary_law,
-)
+from tractable.walkback.linear_checks import as_temperatures, check_covariance, matrices
+from tractable.walkback.linear_likelihood import gaussian_kl
+from tractable.walkback.linear_theory import linear_entropy_production, stationary_law
 
 __all__ = [
     "LadderFixedPoint",

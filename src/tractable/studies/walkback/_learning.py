@@ -133,6 +133,10 @@ class Learned:
         with torch.inference_mode():
             return float(torch.as_tensor(self.operator.std(x, 1.0)).median())
 
+    def last_noise(self) -> float:
+        """Return the median noise of the hottest step."""
+        return float(self._noise()[-1])
+
     def end_std(self, seed: int) -> float:
         """Return the standard deviation of the end of the walk."""
         heated, _ = self._both(self.x[:2000], seed)

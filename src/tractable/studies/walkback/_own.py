@@ -31,9 +31,21 @@ def read(data: str, size: int, color: bool) -> tuple[np.ndarray, bool, str]:
         return images, True, f"{len(images)} pictures of {data}, scaled to {size} x {size}."
     stored = read_array(data)
     if stored.dtype.kind in "ub" and stored.ndim in (3, 4):
-        return _channels_first(stored.astype(np.uint8)), True, f"{len(stored)} images of {data}."
+        if stored.dtype.kind == "u" and stored.max() > 255:
+            raise ValueError(
+                f"data: images must be 0 .. 255, got {stored.dtype} up to {stored.max()}; give "
+                "floating-point numbers to learn them as points"
+            )
+        grey = stored.astype(np.uint8) * (255 if stored.dtype.kind == "b" else 1)
+        return _channels_first(grey), True, f"{len(stored)} images of {data}."
     shape = " x ".join(map(str, stored.shape[1:]))
-    return stored.astype(float), False, f"{len(stored)} points of {data}, each of {shape} numbers."
+    told = f"{len(stored)} points of {data}, each of {shape} numbers."
+    if stored.dtype.kind == "f":
+        return stored.astype(float), False, told
+    # A density needs numbers that are not few distinct values.
+    noise = np.random.default_rng(0).random(stored.shape)
+    told += " They are whole: uniform noise of one unit is added, so that there is a density."
+    return stored.astype(float) + noise, False, told
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:

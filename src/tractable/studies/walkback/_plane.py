@@ -255,6 +255,8 @@ def ablate(
             "sigma": ((), model.sigma(x), {"units": "units of the data"}),
             "updates": ((), updates, ONE),
             "ladder": ((), len(model.schedule), ONE),
+            "last_temperature": ((), float(model.schedule.temperatures[-1]), ONE),
+            "last_noise": ((), model.last_noise(), {"units": "units of the data"}),
         },
         coords={"extra": list(extra)},
     )

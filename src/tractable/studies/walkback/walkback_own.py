@@ -23,7 +23,7 @@ END = "walkback, end of ladder"
 class WalkbackOwn(Study):
     """Learn your own points or images, beside a Gaussian and a mixture."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Goyal, Ke, Ganguli, Bengio",
         2017,
@@ -37,7 +37,8 @@ class WalkbackOwn(Study):
 
     data: str = ""
     """A .npy or .npz file of shape (n_points, ...), or a folder of pictures; unsigned integers of
-    three or four dimensions are images. Empty for a generated example in the plane."""
+    three or four dimensions are images, other whole numbers get uniform noise. Empty for a
+    generated example in the plane."""
     size: Annotated[int, Range(4, 512, log=True)] = 16
     """Width and height to which the pictures of a folder are scaled."""
     color: bool = False
@@ -155,10 +156,17 @@ class WalkbackOwn(Study):
         from tractable.walkback.plots import bound_terms, sample_grid, scatter
 
         limit = 1.2 * float(max(abs(measured.tested).max(), abs(measured.drawn).max()))
+        flat = measured.sizes["axis"] == 1
         figure, axes = plot.new(1, 3, size=(9.6, 3.4), sharex=True, sharey=True)
         for ax, (name, title) in zip(axes, PANELS, strict=True):
-            scatter(measured[name].values, title=title, limit=limit, size=6.0, ax=ax)
-        figure.set_label("Two largest components: new data, samples, and states far past training.")
+            values = measured[name].values
+            if flat:
+                ax.hist(values[:, 0], np.linspace(-limit, limit, 41), density=True)
+                ax.set(title=title, xlabel="value, standard deviations", ylabel="density")
+            else:
+                scatter(values, title=title, limit=limit, size=6.0, ax=ax)
+        which = "The values" if flat else "Two largest components"
+        figure.set_label(f"{which}: new data, samples, and states far past training.")
         found = {"components": figure}
         if "test_images" in measured:
             figure, axes = plot.new(1, 2, size=(9.0, 4.4))
