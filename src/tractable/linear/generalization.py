@@ -206,7 +206,10 @@ def generalization_curve(
         return (power + squares @ u - gain) / power
 
     useful = modes.learned & (goal > 0)
-    t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
+    decaying = bool(everything.size) and a0 > everything.min()
+    t_opt, test_opt = least_error(
+        test, modes.s_data[useful], goal[useful], a0, depth, tau, decaying=decaying
+    )
     u = learned_strengths(everything, times, a0, depth, tau)
     u, x = u[: len(s)] * modes.learned[:, None], u[len(s) :]
     # sum of w (x - u)^2, multiplied out: products of matrices are quick, and u^2 is needed anyway
@@ -355,13 +358,16 @@ def least_error(
     a0: float,
     depth: int,
     tau: float = 1.0,
+    *,
+    decaying: bool = False,
 ) -> tuple[float, float]:
     """Return the time of the smallest error, and that error.
 
     After the last mode has reached the strength that is best for it, every further step does
     harm. So the minimum lies between 0 and that time. There may be several local minima, one for
     each mode: times up to there, and more in the rise of each mode, are refined around the best.
-    Deeper networks learn more suddenly and get more times.
+    Deeper networks learn more suddenly and get more times. Where modes start above their end, they
+    are still improving when the others are learned, and later times are searched as well.
 
     Parameters
     ----------
@@ -373,23 +379,28 @@ def least_error(
         Initial strength.
     depth, tau
         As in `generalization_curve`.
+    decaying : bool
+        Whether some mode starts above its end.
 
     Returns
     -------
     (float, float)
-        (0, error at 0) when no mode is worth learning.
+        (0, error at 0) when no mode is worth learning and none decays.
     """
-    start = np.zeros(1)
+    spans = [np.zeros(1)]
+    if decaying:  # from a0, at the rate of a mode of that strength
+        spans.append(tau / (depth * a0 ** (2 - 2 / depth)) * np.geomspace(1e-3, 1e3, 200))
     late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
     worth = late > a0 / np.where(s > 0, s, 1.0)
-    if not worth.any():
-        return 0.0, float(error(start)[0])
-    s, late = s[worth], late[worth]
-    end = np.stack([np.maximum(0.1 * late, a0 / s), late])
-    begin, stop = passage(s, end, a0 / s, depth, tau=tau)
-    overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
-    rises = begin[:, None] + (stop - begin)[:, None] * _unit(in_rise)
-    spans = [stop.max() * _unit(overall), *rises]
+    if worth.any():
+        s, late = s[worth], late[worth]
+        end = np.stack([np.maximum(0.1 * late, a0 / s), late])
+        begin, stop = passage(s, end, a0 / s, depth, tau=tau)
+        overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
+        rises = begin[:, None] + (stop - begin)[:, None] * _unit(in_rise)
+        spans += [stop.max() * _unit(overall), *rises]
+    elif not decaying:
+        return 0.0, float(error(spans[0])[0])
     grid = np.concatenate(spans)
     values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
     order = grid.argsort()

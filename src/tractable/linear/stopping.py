@@ -215,7 +215,7 @@ def optimal_stopping(
             stacklevel=2,
         )
         settings = (learning_rate, depth, init_strength, norm, max_steps, seed)
-        return _measured(c, size, rank, spikes, settings)
+        return _measured(c, size, rank, spikes, center, settings)
     whitened = bool(whiten) or not c.white
     if whitened and whiten is None:
         warnings.warn(
@@ -258,13 +258,25 @@ def _predicted(
     useful = (goal > 0) & (target[:rank] > init_strength)
     # least_error measures time for lam = 1: u in units of its end, s -> s / lam, tau -> tau / lam
     t_opt, least = least_error(
-        error, target[:rank][useful], goal[useful] / d, init_strength, depth, 1 / lam
+        error,
+        target[:rank][useful],
+        goal[useful] / d,
+        init_strength,
+        depth,
+        1 / lam,
+        decaying=bool(init_strength > target.min(initial=np.inf)),
     )
     fastest = depth * lam * max(float(target[0]), 1e-300) ** (2 - 2 / depth)
     slow = 3 * t_opt if t_opt > 0 else 20 / fastest
     t = np.linspace(0.0, slow, 400)
     step = round(t_opt / learning_rate)
     reasons = _reasons(c, size, rank, spikes, learning_rate * fastest)
+    above = int(np.sum(target[:rank] <= init_strength))
+    if above:
+        reasons += (
+            f"init_strength = {init_strength:g} is not below the strength of {above} of {rank} "
+            f"signals in the map: start smaller, or give targets in a smaller unit",
+        )
     return StoppingReport(
         step=step,
         time=t_opt,
@@ -287,17 +299,26 @@ def _measured(
     size: float,
     rank: int,
     spikes: SpikeResult,
+    center: bool,
     settings: tuple[float, int, float, str, int, int],
 ) -> StoppingReport:
-    """Train on folds of the examples as they are; the test error is that on the rest."""
+    """Train on folds of the examples as they are; the test error is that on the rest.
+
+    Means are those of the examples that are trained on. Those of all would tell the sum of the
+    examples held out, and with fewer examples than inputs a network knows that sum by heart.
+    """
     learning_rate, depth, init_strength, norm, max_steps, seed = settings
     order = np.random.default_rng(seed).permutation(c.n_examples)
     parts = np.array_split(order, min(FOLDS, c.n_examples))
     kept = [np.setdiff1d(order, part) for part in parts]
     weight = [1 / len(part) if norm == "mean" else c.n_examples / len(part) for part in kept]
 
+    means_x = [c.X[part].mean(0) if center else np.zeros(c.n_in) for part in kept]
+    means_y = [c.Y[part].mean(0) if center else np.zeros(c.n_out) for part in kept]
+
     def statistics(rows: list[Any]) -> tuple[Floats, Floats, Floats]:
-        xs, ys = [c.X[part] for part in rows], [c.Y[part] for part in rows]
+        xs = [c.X[part] - mean for part, mean in zip(rows, means_x, strict=True)]
+        ys = [c.Y[part] - mean for part, mean in zip(rows, means_y, strict=True)]
         return (
             np.stack([y.T @ x for x, y in zip(xs, ys, strict=True)]),
             np.stack([x.T @ x for x in xs]),

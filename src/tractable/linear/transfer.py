@@ -321,4 +321,5 @@ def _joint(
 
     useful = cross > 1e-12 * power
     goal = np.minimum(cross[useful] / square[useful], spike.s_data[useful])
-    return least_error(error, spike.s_data[useful], goal, a0, depth, tau)
+    decaying = bool(everything.size) and a0 > everything.min()
+    return least_error(error, spike.s_data[useful], goal, a0, depth, tau, decaying=decaying)
