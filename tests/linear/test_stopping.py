@@ -9,9 +9,13 @@ from tractable.core.checks import TractableWarning, quiet
 from tractable.linear import (
     HeldOut,
     StoppingReport,
+    aligned_tasks,
+    generalization_curve,
     noisy_task,
     optimal_stopping,
     train_students,
+    transfer_benefit,
+    transfer_from_data,
 )
 
 
@@ -92,6 +96,56 @@ def test_too_few_examples_are_refused_and_measured() -> None:
         assert optimal_stopping(task.X, task.Y, 0.05, max_steps=50, whiten=False).method == (
             "held_out"
         )
+
+
+def test_held_out_folds_do_not_know_the_mean_of_all() -> None:
+    # Pure noise, fewer examples than inputs: a network that is trained to the end fits the sum of
+    # its examples, and with means of all taken away that is minus the sum of those held out.
+    random = np.random.default_rng(0)
+    X, Y = random.normal(size=(20, 60)), random.normal(size=(20, 30))
+    with quiet():
+        report = optimal_stopping(X, Y, 0.2, center=True, max_steps=400)
+    assert report.method == "held_out"
+    assert report.loss[0] == pytest.approx(1, abs=1e-3)
+    assert report.final_loss > 1  # 0.90 with the means of all
+    assert report.loss.min() > 0.98
+
+
+def test_weak_targets_have_a_reason() -> None:
+    task = noisy_task([6.0, 4.0], n_in=60, n_out=60, seed=1)
+    report = optimal_stopping(task.X, 1e-5 * task.Y, 0.01, norm="sum")
+    assert report.detected_rank == 2
+    assert any("not below the strength of 2 of 2 signals" in r for r in report.reasons)
+    assert optimal_stopping(task.X, task.Y, 0.01, norm="sum").reliable
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_best_time_is_found_where_noise_decays(depth: int) -> None:
+    t = np.geomspace(1e-3, 300, 200)
+    curve = generalization_curve([3.0], 0.5, t, n_in=100, init_strength=1.2, depth=depth)
+    assert curve.test_opt <= curve.test.min() * (1 + 1e-6)
+    # A student that starts above everything is best after all else has decayed.
+    late = generalization_curve([3.0], 0.5, t, n_in=100, init_strength=4.0, depth=depth)
+    assert late.test_opt == pytest.approx(late.test.min(), rel=1e-3)
+    assert late.t_opt > 1
+
+
+def test_a_task_without_signals_costs() -> None:
+    pair = aligned_tasks(3.0, 0.05, q=0.5, n_in=200, n_out_a=100, seed=0)
+    estimate = transfer_from_data(pair.a.X, pair.a.Y, pair.b.Y)
+    assert estimate.snr_b.size == 0
+    assert not estimate.reliable
+    expected = transfer_benefit(float(estimate.snr_a[0]), 0.0, 0.0, 0.5, n_in=200)
+    assert estimate.benefit == pytest.approx(expected.benefit, rel=1e-6)
+    assert estimate.benefit < -0.001
+    assert estimate.alone == pytest.approx(expected.alone, rel=1e-6)
+
+
+def test_targets_of_zero_are_not_a_learning_rate() -> None:
+    with pytest.raises(ValueError, match="cov_yx must not be zero"):
+        train_students(np.zeros((3, 4)), np.eye(3, 4), learning_rate=0.1, steps=5)
+    with pytest.raises(ValueError, match="energy must not be zero"):
+        train_students(np.eye(3), np.eye(3), learning_rate=0.1, steps=5, energy=[0.0])
 
 
 def test_reasons() -> None:

@@ -35,7 +35,7 @@ class LinearDenoise(Study):
     }
 
     y: str = ""
-    """File of the matrix: .npy, .csv or .txt. Without one: a generated example of rank 3. The
+    """File of the matrix: .npy, .csv, .tsv or .txt. Without one: a generated example of rank 3. The
     result is saved as denoised.safetensors in the run's folder."""
     sigma: Annotated[float, Range(0.0, 1e6)] = 0.0
     """Standard deviation of the noise in an entry; 0 estimates it."""

@@ -48,8 +48,8 @@ class LinearStopping(Study):
     }
 
     x: str = ""
-    """File of inputs, (examples, inputs): .npy, .csv or .txt. Without one: a generated task, and
-    the lower halves of scikit-learn's digits from their upper halves."""
+    """File of inputs, (examples, inputs): .npy, .csv, .tsv or .txt. Without one: a generated task,
+    and the lower halves of scikit-learn's digits from their upper halves."""
     y: str = ""
     """File of targets, (examples, outputs)."""
     learning_rate: Annotated[float, Range(1e-6, 1.0, log=True)] = 0.01
@@ -73,7 +73,7 @@ class LinearStopping(Study):
     def cases(self, seed: int) -> list[list[Case]]:
         """Return the splits of each data set: of the files, or of the two built-in tasks."""
         from tractable.core.seeds import derive
-        from tractable.studies.linear._own_arrays import read_matrix
+        from tractable.studies.linear._own_arrays import check_rows, read_matrix
 
         keys = [derive(seed, "split", i) for i in range(self.n_splits)]
         if not self.x:
@@ -82,13 +82,16 @@ class LinearStopping(Study):
                 [digits(self.n_examples, np.random.default_rng(key)) for key in keys],
             ]
         X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
-        if len(X) != len(Y):
-            raise ValueError(
-                f"x and y must have the same number of rows, got {len(X)} and {len(Y)}"
-            )
+        check_rows(X, Y)
         n_test = max(1, round(self.test_fraction * len(X)))
         if len(X) - n_test < 3:
-            raise ValueError(f"x must have enough examples for training, got {len(X)}")
+            raise ValueError(
+                f"x must have enough rows (examples) to leave 3 for training, got {len(X)} with "
+                f"test_fraction = {self.test_fraction:g}"
+            )
+        for name, values in (("x", X), ("y", Y)):
+            if not np.ptp(values, axis=0).any():
+                raise ValueError(f"{name} must not be constant: there is nothing to learn")
         orders = [np.random.default_rng(key).permutation(len(X)) for key in keys]
         return [
             [
@@ -196,6 +199,14 @@ class LinearStopping(Study):
         def numbers(name: str) -> np.ndarray:
             return np.array([[getattr(report, name) for report in row] for row in reports])
 
+        own = {}
+        if self.x:  # what to do with all examples: the splits keep some for the test
+            from tractable.studies.linear._own_arrays import read_matrix
+
+            X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
+            whole = self.predict(Case("your data", X, Y, X[:0], Y[:0]))
+            own = {"all_step": whole.step, "all_rank": whole.detected_rank, "all_rows": len(X)}
+        unreliable = [[report for report in row if not report.reliable] for row in reports]
         units = {
             "time": "tau",
             "step": "1",
@@ -213,7 +224,14 @@ class LinearStopping(Study):
                     for name, unit in units.items()
                 },
             },
-            attrs={"names": "\n".join(splits[0].name for splits in cases)},
+            attrs={
+                "names": "\n".join(splits[0].name for splits in cases),
+                "n_unreliable": [len(row) for row in unreliable],
+                "reasons": "\n".join(
+                    "; ".join(row[0].reasons) if row else "" for row in unreliable
+                ),
+                **own,
+            },
         )
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
@@ -257,6 +275,7 @@ class LinearStopping(Study):
         rows = []
         stopped = loss_at(measured, theory.time).mean("split").sel(start="orthogonal")
         mean, expected = measured.mean("split"), theory.mean("split")
+        counts = np.atleast_1d(theory.attrs["n_unreliable"])
         for i, name in enumerate(theory.attrs["names"].split("\n")):
             aligned, random = (mean.isel(case=i).sel(start=start) for start in STARTS)
             yield (
@@ -266,6 +285,12 @@ class LinearStopping(Study):
                 f"{float(random.best_t):.2f}, and without stopping it ends at "
                 f"{float(random.final_loss):.3f}."
             )
+            n_unreliable, reasons = counts[i], theory.attrs["reasons"].split("\n")[i]
+            if reasons:
+                yield (
+                    f"Not reliable for {name} ({n_unreliable} of {self.n_splits} splits): "
+                    f"{reasons}."
+                )
             shrunk = float(random.shrunk_loss)
             rows.append(
                 (
@@ -280,6 +305,13 @@ class LinearStopping(Study):
                     f"{float(random.final_loss):.3f}",
                     f"{shrunk:.3f}" if np.isfinite(shrunk) else "-",
                 )
+            )
+        if self.x:
+            n_rows, rank = int(theory.attrs["all_rows"]), int(theory.attrs["all_rank"])
+            yield (
+                f"With all {n_rows} examples, none kept for a test: {rank} "
+                f"signal{'' if rank == 1 else 's'} detected, stop at step "
+                f"{int(theory.attrs['all_step'])}."
             )
         quantities = (
             "signals detected",

@@ -48,7 +48,8 @@ class SemanticOwn(Study):
     }
 
     data: str = "eight"
-    """Table: a CSV file with items in rows, or eight, toy, leuven, leuven-artifacts, awa."""
+    """Table: a .csv, .tsv or .npy file with items in rows, or eight, toy, leuven, leuven-artifacts,
+    awa."""
     center: bool = False
     """Take each feature's mean off first: the mode that all items share is left out."""
     n_modes: Annotated[int, Range(1, 200)] = 8
