@@ -100,15 +100,14 @@ def test_too_few_examples_are_refused_and_measured() -> None:
 
 def test_held_out_folds_do_not_know_the_mean_of_all() -> None:
     # Pure noise, fewer examples than inputs: a network that is trained to the end fits the sum of
-    # its examples, and with means of all taken away that is minus the sum of those held out.
+    # its examples, and with means of all taken away that is minus the example held out.
     random = np.random.default_rng(0)
-    X, Y = random.normal(size=(20, 60)), random.normal(size=(20, 30))
+    X, Y = random.normal(size=(5, 60)), random.normal(size=(5, 30))
     with quiet():
-        report = optimal_stopping(X, Y, 0.2, center=True, max_steps=400)
+        report = optimal_stopping(X, Y, 0.05, center=True, max_steps=300)
     assert report.method == "held_out"
     assert report.loss[0] == pytest.approx(1, abs=1e-3)
-    assert report.final_loss > 1  # 0.90 with the means of all
-    assert report.loss.min() > 0.98
+    assert report.final_loss > 1
 
 
 def test_weak_targets_have_a_reason() -> None:

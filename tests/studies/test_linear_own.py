@@ -9,7 +9,9 @@ import pytest
 
 from tractable.linear import read_items
 from tractable.studies.linear._own_arrays import check_rows, read_matrix
+from tractable.studies.linear.linear_denoise import LinearDenoise
 from tractable.studies.linear.linear_stopping import LinearStopping
+from tractable.studies.linear.semantic_own import SemanticOwn
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(80, 6))
@@ -138,3 +140,31 @@ def test_files_to_learn_from(tmp_path: Path, change: dict, message: str) -> None
     study = LinearStopping(**_files(tmp_path, change.get("x", X), change.get("y", Y)))
     with pytest.raises(ValueError, match=message):
         study.cases(0)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "center", "said"),
+    [
+        (np.zeros((6, 5)), False, ["Your matrix, 6 x 5, is zero."]),
+        (np.ones((6, 5)), True, ["Your matrix, 6 x 5, is zero but for means."]),
+        (np.outer(np.ones(6), np.arange(5.0)), False, ["has rank 1 and shows no noise", "rough"]),
+        (X, False, ["holds 0 signals above noise of standard deviation", "rough", "zero"]),
+    ],
+)
+def test_what_a_matrix_holds(
+    tmp_path: Path, matrix: np.ndarray, center: bool, said: list[str]
+) -> None:
+    np.save(tmp_path / "m.npy", matrix)
+    study = LinearDenoise(y=str(tmp_path / "m.npy"), center=center)
+    answers = study.run(seed=0, out=tmp_path / "runs").answers
+    for sentence, answer in zip(said, answers, strict=False):
+        assert sentence in str(answer)
+
+
+def test_items_that_are_alike_have_no_paths(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("item,grow,move\noak,1,0.5\nrose,1,0.5\npine,1,0.5\n")
+    study = SemanticOwn(data=str(path), n_hidden=8, n_seeds=1, step=0.05)
+    result = study.run(seed=0, out=tmp_path / "runs")
+    assert set(result.figures) == {"strengths"}
+    assert any("the same features" in str(answer) for answer in result.answers)
