@@ -188,3 +188,14 @@ def test_one_step_is_that_of_autograd() -> None:
 def test_bad_input_is_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize(("n_out", "n_in"), [(27, 40), (40, 27)])
+def test_noise_of_the_law_is_found_beside_many_signals(n_out: int, n_in: int) -> None:
+    # What the signals leave is noise of a matrix smaller by their number in both directions.
+    signals, sigma = np.linspace(60, 90, 6), 0.37
+    rows, columns = n_out - 6, n_in - 6
+    n = min(rows, columns)
+    law = bulk_quantile((np.arange(n) + 0.5) / n, rows / columns)
+    s = np.concatenate([signals, sigma * np.sqrt(columns) * law])
+    assert estimate_noise(s, shape=(n_out, n_in)) == pytest.approx(sigma, rel=1e-9)

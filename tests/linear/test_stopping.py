@@ -140,6 +140,19 @@ def test_a_task_without_signals_costs() -> None:
     assert estimate.alone == pytest.approx(expected.alone, rel=1e-6)
 
 
+def test_rounding_is_not_noise() -> None:
+    random = np.random.default_rng(0)
+    X, W = random.normal(size=(60, 8)), random.normal(size=(8, 6))
+    with quiet():
+        report = optimal_stopping(X, X @ W, 0.1, center=True)
+        assert report.sigma == 0
+        assert report.detected_rank == 6
+        nothing = optimal_stopping(X, np.zeros((60, 6)), 0.1)
+        assert (nothing.step, nothing.detected_rank) == (0, 0)
+    with pytest.raises(ValueError, match="the targets have no noise"):
+        transfer_from_data(X, X @ W, X @ W + random.normal(size=(60, 6)), center=True)
+
+
 def test_targets_of_zero_are_not_a_learning_rate() -> None:
     with pytest.raises(ValueError, match="cov_yx must not be zero"):
         train_students(np.zeros((3, 4)), np.eye(3, 4), learning_rate=0.1, steps=5)

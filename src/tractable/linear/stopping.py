@@ -264,7 +264,7 @@ def _predicted(
         init_strength,
         depth,
         1 / lam,
-        decaying=bool(init_strength > target.min(initial=np.inf)),
+        decaying=rank > 0 and bool(init_strength > target.min(initial=np.inf)),
     )
     fastest = depth * lam * max(float(target[0]), 1e-300) ** (2 - 2 / depth)
     slow = 3 * t_opt if t_opt > 0 else 20 / fastest
