@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_finite
 from tractable.linear.arrays import as_float64
+from tractable.linear.best_time import least_error
 from tractable.linear.bulk import bulk_nodes, check_aspect
 from tractable.linear.generalization import (
     generalization_curve,
     learned_strengths,
-    least_error,
     nodes_for,
 )
 from tractable.linear.inputs import check_count, check_size
