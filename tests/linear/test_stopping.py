@@ -12,6 +12,7 @@ from tractable.linear import (
     aligned_tasks,
     generalization_curve,
     noisy_task,
+    optimal_shrinkage,
     optimal_stopping,
     train_students,
     transfer_benefit,
@@ -31,6 +32,18 @@ def test_white_inputs_are_predicted_as_they_are() -> None:
     assert report.time == pytest.approx(trained.best_t[0], rel=0.05)
     assert report.expected_test == pytest.approx(trained.best_test[0], rel=0.2)
     assert report.step == round(report.time / 0.01)
+
+
+def test_losses_without_stopping_and_of_shrinkage_are_those_of_the_maps() -> None:
+    expected, found, total = [], [], 6.0**2 + 4.0**2 + 60  # 60 outputs of unit noise in sum
+    for seed in range(5):
+        task = noisy_task([6.0, 4.0], n_in=100, n_out=60, seed=seed)
+        report = optimal_stopping(task.X, task.Y, 0.01, norm="sum", sigma=0.1)
+        expected.append((report.final_loss, report.shrinkage_loss))
+        best = optimal_shrinkage(task.cov_yx, sigma=0.1).estimate
+        errors = [np.sum((W - task.teacher) ** 2) for W in (task.cov_yx, best)]
+        found.append([(error + 60) / total for error in errors])
+    np.testing.assert_allclose(np.mean(found, 0), np.mean(expected, 0), rtol=0.03)
 
 
 @pytest.mark.parametrize("norm", ["mean", "sum"])
