@@ -10,6 +10,7 @@ from tractable.linear import (
     HeldOut,
     StoppingReport,
     aligned_tasks,
+    deep_strength,
     generalization_curve,
     noisy_task,
     optimal_shrinkage,
@@ -229,3 +230,18 @@ def test_bad_input_is_named(change: dict, message: str) -> None:
     given = {"X": random.normal(size=(60, 5)), "Y": np.ones((60, 5)), "learning_rate": 0.1}
     with quiet(), pytest.raises((ValueError, TypeError), match=message):
         optimal_stopping(**{**given, **change})
+
+
+def test_tasks_of_different_sizes_share_their_noise_by_outputs() -> None:
+    t, joint = np.linspace(0, 4, 300), []
+    for seed in range(8):
+        pair = aligned_tasks(4.0, 4.0, q=0.9, n_in=100, n_out_a=25, n_out_b=100, seed=seed)
+        U, s, Vt = np.linalg.svd(np.vstack([pair.a.cov_yx, pair.b.cov_yx]), full_matrices=False)
+        u = deep_strength(s[:, None], t, 1e-5, depth=2)
+        # of task A's rows: |W|^2 - 2 W . teacher + |teacher|^2, mode by mode
+        inner = np.einsum("fa,fi,ai->a", U[:25], pair.a.teacher, Vt)
+        gram = U[:25].T @ U[:25] * np.eye(len(s))  # right vectors are orthogonal
+        error = np.einsum("at,ab,bt->t", u, gram, u) - 2 * inner @ u + 16.0
+        joint.append(error.min() / 16.0)
+    expected = transfer_benefit(4.0, 4.0, 0.9, 0.25, 1.0, n_in=100)
+    assert expected.joint == pytest.approx(np.mean(joint), abs=0.01)
