@@ -245,3 +245,12 @@ def test_tasks_of_different_sizes_share_their_noise_by_outputs() -> None:
         joint.append(error.min() / 16.0)
     expected = transfer_benefit(4.0, 4.0, 0.9, 0.25, 1.0, n_in=100)
     assert expected.joint == pytest.approx(np.mean(joint), abs=0.01)
+
+
+def test_overlaps_are_corrected_on_the_side_of_the_inputs() -> None:
+    found = []
+    for seed in range(10):
+        pair = aligned_tasks(4.0, 2.2, q=0.6, n_in=100, n_out_a=100, n_out_b=300, seed=seed)
+        estimate = transfer_from_data(pair.a.X, pair.a.Y, pair.b.Y, sigma_a=0.1, sigma_b=0.1)
+        found.append(abs(float(estimate.overlap[0, 0])))
+    assert np.mean(found) == pytest.approx(0.6, rel=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_own_tables(tmp_path: Path) -> None:
         read_items(tmp_path / "t.npy")
 
 
-def _files(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[str, str]:
+def _files(folder: Path, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", y)
     return {"x": str(folder / "x.npy"), "y": str(folder / "y.npy")}
