@@ -10,6 +10,7 @@ import pytest
 
 from tractable.linear import read_items
 from tractable.studies.linear._own_arrays import check_rows, read_matrix
+from tractable.studies.linear._stopping_cases import endpoints, generated
 from tractable.studies.linear.linear_denoise import LinearDenoise
 from tractable.studies.linear.linear_stopping import LinearStopping
 from tractable.studies.linear.semantic_own import SemanticOwn
@@ -169,3 +170,15 @@ def test_items_that_are_alike_have_no_paths(tmp_path: Path) -> None:
     result = study.run(seed=0, out=tmp_path / "runs")
     assert set(result.figures) == {"strengths"}
     assert any("the same features" in str(answer) for answer in result.answers)
+
+
+def test_shrinkage_of_the_generated_task_is_that_of_the_report() -> None:
+    case = generated(0)
+    report = LinearStopping().predict(case)
+    Z, Z_test = ((x - report.X_mean) @ report.whitening for x in (case.X, case.X_test))
+    T, T_test = case.Y - report.Y_mean, case.Y_test - report.Y_mean
+    final, shrunk = endpoints(Z, T, Z_test, T_test, report)
+    # new inputs differ a little from those that were whitened
+    assert shrunk == pytest.approx(report.shrinkage_loss, rel=0.05)
+    assert final == pytest.approx(report.final_loss, rel=0.1)
+    assert shrunk < 0.9 * final
