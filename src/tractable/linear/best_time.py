@@ -54,8 +54,9 @@ def least_error(
     (float, float)
         (0, error at 0) when no mode is worth learning and none decays.
     """
-    spans = [np.zeros(1)]
+    start, spans = np.zeros(1), []
     if decaying:  # from a0, at the rate of a mode of that strength
+        spans.append(start)
         spans.append(tau / (depth * a0 ** (2 - 2 / depth)) * np.geomspace(1e-3, 1e3, 200))
     late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
     worth = late > a0 / np.where(s > 0, s, 1.0)
@@ -67,7 +68,7 @@ def least_error(
         rises = begin[:, None] + (stop - begin)[:, None] * unit_grid(in_rise)
         spans += [stop.max() * unit_grid(overall), *rises]
     elif not decaying:
-        return 0.0, float(error(spans[0])[0])
+        return 0.0, float(error(start)[0])
     grid = np.concatenate(spans)
     values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
     order = grid.argsort()
