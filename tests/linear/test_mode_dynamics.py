@@ -14,6 +14,7 @@ from tractable.core.checks import TractableWarning
 from tractable.linear import (
     ModeDynamics,
     Simulation,
+    correlations,
     deep_strength,
     eight_things,
     simulate,
@@ -40,6 +41,17 @@ def test_centered_data_have_a_bias_less_map():
         found = ModeDynamics.from_data(X, Y, center=True)
     expected = np.linalg.lstsq(X - X.mean(0), Y - Y.mean(0), rcond=None)[0].T
     np.testing.assert_allclose(found._least_squares(), expected, atol=1e-8)
+
+
+def test_means_far_from_zero_do_not_cancel():
+    random = np.random.default_rng(1)
+    X, Y = random.standard_normal((50, 3)), random.standard_normal((50, 2))
+    near, far = (correlations(X + m, Y - m, center=True) for m in (0.0, 1e8))
+    np.testing.assert_allclose(far.cov_x, near.cov_x, atol=1e-6)
+    np.testing.assert_allclose(far.cov_yx, near.cov_yx, atol=1e-6)
+    assert far.sum_y2 == pytest.approx(near.sum_y2, rel=1e-6)
+    np.testing.assert_allclose(far.mean_x, X.mean(0) + 1e8, rtol=1e-12)
+    np.testing.assert_allclose(far.mean_y, Y.mean(0) - 1e8, rtol=1e-12)
 
 
 def test_correlated_inputs_warn_and_are_integrated():

@@ -188,3 +188,36 @@ def test_one_step_is_that_of_autograd() -> None:
 def test_bad_input_is_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize(("n_out", "n_in"), [(27, 40), (40, 27)])
+def test_noise_of_the_law_is_found_beside_many_signals(n_out: int, n_in: int) -> None:
+    # What the signals leave is noise of a matrix smaller by their number in both directions.
+    signals, sigma = np.linspace(60, 90, 6), 0.37
+    rows, columns = n_out - 6, n_in - 6
+    n = min(rows, columns)
+    law = bulk_quantile((np.arange(n) + 0.5) / n, rows / columns)
+    s = np.concatenate([signals, sigma * np.sqrt(columns) * law])
+    assert estimate_noise(s, shape=(n_out, n_in)) == pytest.approx(sigma, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "order"), [("frobenius", "fro"), ("operator", 2), ("nuclear", "nuc")]
+)
+@pytest.mark.parametrize(("n_out", "n_in", "strength"), [(40, 60, 1.4), (60, 40, 3.0)])
+def test_shrunken_strengths_are_best_in_their_loss(
+    loss: str, order: str | int, n_out: int, n_in: int, strength: float
+) -> None:
+    # Signal and estimate share a plane on either side, in which only the overlaps matter.
+    unit = np.sqrt(n_in)
+    spike = spike_forward(strength, n_out / n_in)
+    Y = np.zeros((n_out, n_in))
+    Y[0, 0] = unit * spike.s_data
+    found = optimal_shrinkage(Y, sigma=1.0, loss=loss)  # type: ignore[arg-type]
+    turns = [np.array([o, np.sqrt(1 - o**2)]) for o in (spike.overlap_out, spike.overlap_in)]
+    signal = np.diag([strength, 0.0])
+    tried = np.linspace(0, 2 * strength, 4001)
+    errors = [np.linalg.norm(signal - y * np.outer(*turns), order) for y in tried]
+    best = tried[int(np.argmin(errors))]
+    assert found.rank == 1
+    assert found.s_shrunk[0] / unit == pytest.approx(best, abs=2 * strength / 4000)

@@ -9,9 +9,15 @@ from tractable.core.checks import TractableWarning, quiet
 from tractable.linear import (
     HeldOut,
     StoppingReport,
+    aligned_tasks,
+    deep_strength,
+    generalization_curve,
     noisy_task,
+    optimal_shrinkage,
     optimal_stopping,
     train_students,
+    transfer_benefit,
+    transfer_from_data,
 )
 
 
@@ -27,6 +33,18 @@ def test_white_inputs_are_predicted_as_they_are() -> None:
     assert report.time == pytest.approx(trained.best_t[0], rel=0.05)
     assert report.expected_test == pytest.approx(trained.best_test[0], rel=0.2)
     assert report.step == round(report.time / 0.01)
+
+
+def test_losses_without_stopping_and_of_shrinkage_are_those_of_the_maps() -> None:
+    expected, found, total = [], [], 6.0**2 + 4.0**2 + 60  # 60 outputs of unit noise in sum
+    for seed in range(5):
+        task = noisy_task([6.0, 4.0], n_in=100, n_out=60, seed=seed)
+        report = optimal_stopping(task.X, task.Y, 0.01, norm="sum", sigma=0.1)
+        expected.append((report.final_loss, report.shrinkage_loss))
+        best = optimal_shrinkage(task.cov_yx, sigma=0.1).estimate
+        errors = [np.sum((W - task.teacher) ** 2) for W in (task.cov_yx, best)]
+        found.append([(error + 60) / total for error in errors])
+    np.testing.assert_allclose(np.mean(found, 0), np.mean(expected, 0), rtol=0.03)
 
 
 @pytest.mark.parametrize("norm", ["mean", "sum"])
@@ -94,6 +112,68 @@ def test_too_few_examples_are_refused_and_measured() -> None:
         )
 
 
+def test_held_out_folds_do_not_know_the_mean_of_all() -> None:
+    # Pure noise, fewer examples than inputs: a network that is trained to the end fits the sum of
+    # its examples, and with means of all taken away that is minus the example held out.
+    random = np.random.default_rng(0)
+    X, Y = random.normal(size=(5, 60)), random.normal(size=(5, 30))
+    with quiet():
+        report = optimal_stopping(X, Y, 0.05, center=True, max_steps=300)
+    assert report.method == "held_out"
+    assert report.loss[0] == pytest.approx(1, abs=1e-3)
+    assert report.final_loss > 1
+
+
+def test_weak_targets_have_a_reason() -> None:
+    task = noisy_task([6.0, 4.0], n_in=60, n_out=60, seed=1)
+    report = optimal_stopping(task.X, 1e-5 * task.Y, 0.01, norm="sum")
+    assert report.detected_rank == 2
+    assert any("not below the strength of 2 of 2 signals" in r for r in report.reasons)
+    assert optimal_stopping(task.X, task.Y, 0.01, norm="sum").reliable
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_best_time_is_found_where_noise_decays(depth: int) -> None:
+    t = np.geomspace(1e-3, 300, 200)
+    curve = generalization_curve([3.0], 0.5, t, n_in=100, init_strength=1.2, depth=depth)
+    assert curve.test_opt <= curve.test.min() * (1 + 1e-6)
+    # A student that starts above everything is best after all else has decayed.
+    late = generalization_curve([3.0], 0.5, t, n_in=100, init_strength=4.0, depth=depth)
+    assert late.test_opt == pytest.approx(late.test.min(), rel=1e-3)
+    assert late.t_opt > 1
+
+
+def test_a_task_without_signals_costs() -> None:
+    pair = aligned_tasks(3.0, 0.05, q=0.5, n_in=200, n_out_a=100, seed=0)
+    estimate = transfer_from_data(pair.a.X, pair.a.Y, pair.b.Y)
+    assert estimate.snr_b.size == 0
+    assert not estimate.reliable
+    expected = transfer_benefit(float(estimate.snr_a[0]), 0.0, 0.0, 0.5, n_in=200)
+    assert estimate.benefit == pytest.approx(expected.benefit, rel=1e-6)
+    assert estimate.benefit < -0.001
+    assert estimate.alone == pytest.approx(expected.alone, rel=1e-6)
+
+
+def test_rounding_is_not_noise() -> None:
+    random = np.random.default_rng(0)
+    X, W = random.normal(size=(60, 8)), random.normal(size=(8, 6))
+    with quiet():
+        report = optimal_stopping(X, X @ W, 0.1, center=True)
+        assert report.sigma == 0
+        assert report.detected_rank == 6
+        nothing = optimal_stopping(X, np.zeros((60, 6)), 0.1)
+        assert (nothing.step, nothing.detected_rank) == (0, 0)
+    with pytest.raises(ValueError, match="the targets have no noise"):
+        transfer_from_data(X, X @ W, X @ W + random.normal(size=(60, 6)), center=True)
+
+
+def test_targets_of_zero_are_not_a_learning_rate() -> None:
+    with pytest.raises(ValueError, match="cov_yx must not be zero"):
+        train_students(np.zeros((3, 4)), np.eye(3, 4), learning_rate=0.1, steps=5)
+    with pytest.raises(ValueError, match="energy must not be zero"):
+        train_students(np.eye(3), np.eye(3), learning_rate=0.1, steps=5, energy=[0.0])
+
+
 def test_reasons() -> None:
     random = np.random.default_rng(0)
     X = np.linalg.qr(random.normal(size=(80, 80)))[0]
@@ -150,3 +230,27 @@ def test_bad_input_is_named(change: dict, message: str) -> None:
     given = {"X": random.normal(size=(60, 5)), "Y": np.ones((60, 5)), "learning_rate": 0.1}
     with quiet(), pytest.raises((ValueError, TypeError), match=message):
         optimal_stopping(**{**given, **change})
+
+
+def test_tasks_of_different_sizes_share_their_noise_by_outputs() -> None:
+    t, joint = np.linspace(0, 4, 300), []
+    for seed in range(8):
+        pair = aligned_tasks(4.0, 4.0, q=0.9, n_in=100, n_out_a=25, n_out_b=100, seed=seed)
+        U, s, Vt = np.linalg.svd(np.vstack([pair.a.cov_yx, pair.b.cov_yx]), full_matrices=False)
+        u = deep_strength(s[:, None], t, 1e-5, depth=2)
+        # of task A's rows: |W|^2 - 2 W . teacher + |teacher|^2, mode by mode
+        inner = np.einsum("fa,fi,ai->a", U[:25], pair.a.teacher, Vt)
+        gram = U[:25].T @ U[:25] * np.eye(len(s))  # right vectors are orthogonal
+        error = np.einsum("at,ab,bt->t", u, gram, u) - 2 * inner @ u + 16.0
+        joint.append(error.min() / 16.0)
+    expected = transfer_benefit(4.0, 4.0, 0.9, 0.25, 1.0, n_in=100)
+    assert expected.joint == pytest.approx(np.mean(joint), abs=0.01)
+
+
+def test_overlaps_are_corrected_on_the_side_of_the_inputs() -> None:
+    found = []
+    for seed in range(10):
+        pair = aligned_tasks(4.0, 2.2, q=0.6, n_in=100, n_out_a=100, n_out_b=300, seed=seed)
+        estimate = transfer_from_data(pair.a.X, pair.a.Y, pair.b.Y, sigma_a=0.1, sigma_b=0.1)
+        found.append(abs(float(estimate.overlap[0, 0])))
+    assert np.mean(found) == pytest.approx(0.6, rel=0.05)

@@ -15,7 +15,7 @@ from torch import nn
 
 from tractable.linear import ModeDynamics, balanced_flow, effective_init, eight_things
 from tractable.linear.flow import descent, integrate_flow
-from tractable.linear.weights import product
+from tractable.linear.weights import draw_weights, product
 
 
 def orthonormal(random, rows, columns):
@@ -45,6 +45,28 @@ def test_riccati_steps_against_a_solver(balance):
     assert flow.balance_error <= 1e-10
     gap = flow.W2.transpose(0, 2, 1) @ flow.W2 - flow.W1 @ flow.W1.transpose(0, 2, 1)
     assert abs(gap - balance * np.eye(5)).max() <= 1e-10
+
+
+def test_balance_of_scaled_inputs_is_that_of_the_weights():
+    random = np.random.default_rng(3)
+    cov, times = random.standard_normal((6, 7)), np.array([0.0, 1.0, 4.0])
+    W1, W2 = balanced_start(random, 7, 5, 6, 0.8)
+    flow = balanced_flow(cov, W1, W2, times, lam=2.5)
+    exact = integrate_flow(cov, 2.5 * np.eye(7), [W1, W2], times, rtol=1e-11)
+    assert abs(flow.map() - product(exact)).max() <= 1e-8
+    assert flow.balance == pytest.approx(0.8, abs=1e-12)
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_gaussian_starts_have_the_initial_strength_that_was_asked_for(width):
+    random = np.random.default_rng(0)
+    U, V = orthonormal(random, 30, 30), orthonormal(random, 40, 30)
+    first, last = draw_weights(
+        U, V, np.full(30, 2e-3), depth=2, n_hidden=width, n_seeds=200, init="gaussian", seed=1
+    )
+    grown = (first @ V + last.transpose(0, 2, 1) @ U) / 2
+    # 6000 vectors of `width` entries: the standard error of the mean is below 0.5 %
+    assert (grown**2).sum(1).mean() == pytest.approx(2e-3, rel=0.02)
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.8, -0.8])

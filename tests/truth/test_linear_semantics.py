@@ -295,3 +295,12 @@ def test_projection_of_a_new_item():
     answer = np.einsum("tfh,th->tf", W2, w)
     assert abs(answer - project_item(task, "can fly", networks.t)).max() < 0.02
     assert project_item(task, "can fly", [60.0])[0, m] == pytest.approx(1)
+
+
+def test_behavior_off_the_square_is_relative_to_behavior():
+    # Diagonal layers p and r: hidden p^2, behavior (p r)^2, so that r / p decides what is off.
+    task = ModeDynamics.from_correlations(np.eye(2))
+    p, r = np.array([0.5, 0.5]), np.array([2.0, 2.0])
+    networks = task.simulate(1e-9, 1, seeds=2, init=[np.diag(p), np.diag(r)])
+    expected = abs((p * r) ** 2 - p**4)[0] / ((p * r) ** 2)[0]
+    assert conservation(networks, t=0.0).square[0] == pytest.approx(expected, rel=1e-6)

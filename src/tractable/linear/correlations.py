@@ -106,10 +106,19 @@ def correlations(
             shape = tuple((rows_x if what == "X" else rows_y).shape)
             raise ValueError(f"{what} must have at least one row and one column, got shape {shape}")
     rows = max(1, BLOCK_BYTES // (8 * (n_in + n_out)))
+    # Sums are taken around the mean of the first block: around 0 a large mean would cancel.
+    shift_x, shift_y = np.zeros(n_in), np.zeros(n_out)
+    if center:
+        shift_x, shift_y = (
+            _block("X", rows_x, 0, rows).mean(0),
+            _block("Y", rows_y, 0, rows).mean(0),
+        )
     xx, yx = np.zeros((n_in, n_in)), np.zeros((n_out, n_in))
     x1, y1, y2 = np.zeros(n_in), np.zeros(n_out), 0.0
     for start in range(0, n, rows):
         x, y = _block("X", rows_x, start, rows), _block("Y", rows_y, start, rows)
+        if center:
+            x, y = x - shift_x, y - shift_y
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
             xx += x.T @ x
             yx += y.T @ x
@@ -124,6 +133,7 @@ def correlations(
         xx -= n * np.outer(mean_x, mean_x)
         yx -= n * np.outer(mean_y, mean_x)
         y2 -= n * float(mean_y @ mean_y)
+        mean_x, mean_y = shift_x + mean_x, shift_y + mean_y
     factor = 1 / n if norm == "mean" else 1.0
     return Correlations(factor * xx, factor * yx, factor * y2, n, mean_x, mean_y)
 

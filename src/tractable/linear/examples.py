@@ -108,6 +108,8 @@ def coordinates(
     spare = len(x) - k - int(center)
     rest = y - L @ (L.T @ y)
     noise = float(np.sqrt(np.sum(rest**2) / (y.shape[1] * spare))) if spare >= ENOUGH else None
+    if noise is not None and noise <= RANK_TOL * np.sqrt(np.mean(y**2)):
+        noise = 0.0  # rounding
     return Coordinates(
         X=x,
         Y=y,
@@ -136,7 +138,8 @@ def read_examples(**arrays: Numbers) -> list[Floats]:
     read = {name: as_float64(name, value) for name, value in arrays.items()}
     for name, value in read.items():
         if value.ndim != 2:
-            raise ValueError(f"{name} must have shape (examples, columns), got {value.shape}")
+            hint = f"; {name}[:, None] is one column" if value.ndim == 1 else ""
+            raise ValueError(f"{name} must have shape (examples, columns), got {value.shape}{hint}")
     (first, inputs), *others = read.items()
     for name, value in others:
         if len(value) != len(inputs):

@@ -11,27 +11,27 @@ inputs with A != 1: derived here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tractable.linear.arrays import as_float64
+from tractable.linear.best_time import least_error, unit_grid
 from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
 from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.spikes import spike_forward
-from tractable.linear.strengths import check_depth, deep_strength, passage
+from tractable.linear.strengths import check_depth, deep_strength
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from tractable.linear.arrays import Numbers
 
-__all__ = ["GeneralizationCurve", "Modes", "generalization_curve", "least_error", "noisy_modes"]
+__all__ = ["GeneralizationCurve", "Modes", "generalization_curve", "noisy_modes"]
 
 Floats = NDArray[np.float64]
 
@@ -206,7 +206,10 @@ def generalization_curve(
         return (power + squares @ u - gain) / power
 
     useful = modes.learned & (goal > 0)
-    t_opt, test_opt = least_error(test, modes.s_data[useful], goal[useful], a0, depth, tau)
+    decaying = bool(everything.size) and a0 > everything.min()
+    t_opt, test_opt = least_error(
+        test, modes.s_data[useful], goal[useful], a0, depth, tau, decaying=decaying
+    )
     u = learned_strengths(everything, times, a0, depth, tau)
     u, x = u[: len(s)] * modes.learned[:, None], u[len(s) :]
     # sum of w (x - u)^2, multiplied out: products of matrices are quick, and u^2 is needed anyway
@@ -267,7 +270,7 @@ def decays(start: Floats, rate: Floats, t: Floats) -> Floats:
     True
     """
     n, start, rate = len(t), start[:, None], -rate[:, None]
-    even = n >= 64 and np.abs(t - t[0] - (t[-1] - t[0]) * _unit(n)).max() <= 1e-14 * t[-1]
+    even = n >= 64 and np.abs(t - t[0] - (t[-1] - t[0]) * unit_grid(n)).max() <= 1e-14 * t[-1]
     if not even:
         return start * np.exp(rate * t)
     block = math.isqrt(n)
@@ -346,71 +349,3 @@ def noisy_modes(
 def nodes_for(depth: int) -> int:
     """Return the quadrature nodes of the bulk: deeper networks learn each mode more suddenly."""
     return NODES if depth <= 2 else 6 * NODES
-
-
-def least_error(
-    error: Callable[[Floats], Floats],
-    s: Floats,
-    goal: Floats,
-    a0: float,
-    depth: int,
-    tau: float = 1.0,
-) -> tuple[float, float]:
-    """Return the time of the smallest error, and that error.
-
-    After the last mode has reached the strength that is best for it, every further step does
-    harm. So the minimum lies between 0 and that time. There may be several local minima, one for
-    each mode: times up to there, and more in the rise of each mode, are refined around the best.
-    Deeper networks learn more suddenly and get more times.
-
-    Parameters
-    ----------
-    error : callable
-        Error at times (T,).
-    s, goal : array, shape (r,)
-        Final strengths of the useful modes, and the best ones, 0 < goal <= s.
-    a0 : float
-        Initial strength.
-    depth, tau
-        As in `generalization_curve`.
-
-    Returns
-    -------
-    (float, float)
-        (0, error at 0) when no mode is worth learning.
-    """
-    start = np.zeros(1)
-    late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
-    worth = late > a0 / np.where(s > 0, s, 1.0)
-    if not worth.any():
-        return 0.0, float(error(start)[0])
-    s, late = s[worth], late[worth]
-    end = np.stack([np.maximum(0.1 * late, a0 / s), late])
-    begin, stop = passage(s, end, a0 / s, depth, tau=tau)
-    overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
-    rises = begin[:, None] + (stop - begin)[:, None] * _unit(in_rise)
-    spans = [stop.max() * _unit(overall), *rises]
-    grid = np.concatenate(spans)
-    values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
-    order = grid.argsort()
-    grid, values = grid[order], values[order]
-    for _ in range(2):
-        at = grid[values.argmin()]  # its neighbors are searched by value: times may repeat
-        low = grid[max(grid.searchsorted(at * (1 - 1e-9)) - 1, 0)]
-        high = grid[min(grid.searchsorted(at * (1 + 1e-9), "right"), len(grid) - 1)]
-        if high - low <= 1e-9 * high:
-            break
-        grid = low + (high - low) * _unit(17)
-        values = error(grid)
-    best = int(values.argmin())
-    if 0 < best < len(grid) - 1 and len(grid) == 17:  # the vertex of a parabola
-        before, least, after = values[best - 1 : best + 2]
-        bend = before - 2 * least + after
-        shift = (before - after) / (2 * bend) if bend > 0 else 0.0
-        return float(grid[best] + shift * (grid[1] - grid[0])), float(least - bend * shift**2 / 2)
-    return float(grid[best]), float(values[best])
-
-
-@lru_cache(maxsize=8)
-def _unit(n: int) -> Floats:
-    return np.linspace(0.0, 1.0, n)

@@ -92,7 +92,8 @@ def optimal_shrinkage(
     r"""Denoise a matrix of low rank plus independent noise.
 
     .. math:: \hat W = \sum_{a \le r} \eta(\hat s_a) \, \hat u_a \hat v_a^T, \qquad
-              \eta = s O \;(\text{Frobenius}), \quad s \;(\text{operator}), \quad
+              \eta = s O \;(\text{Frobenius}), \quad
+              s \frac{\min(O_u, O_v)}{\max(O_u, O_v)} \;(\text{operator}), \quad
               s \, (O - \sqrt{(1 - O_u^2)(1 - O_v^2)})_+ \;(\text{nuclear})
 
     Parameters
@@ -126,7 +127,8 @@ def optimal_shrinkage(
 
     References
     ----------
-    Gavish, Donoho 2017, arXiv:1405.7511; Lampinen, Ganguli 2019, arXiv:1809.10374.
+    Gavish, Donoho 2017, arXiv:1405.7511; Lampinen, Ganguli 2019, arXiv:1809.10374; operator loss of
+    matrices that are not square: Leeb 2020, arXiv:2005.11807.
 
     Examples
     --------
@@ -187,8 +189,10 @@ def signals_above(s_data: Floats, aspect: float, unit: float) -> SpikeResult:
 
 
 def _shrunken(s: Floats, spikes: SpikeResult, aspect: float, unit: float, loss: Loss) -> Floats:
-    if loss == "operator":
-        return spikes.s_signal
+    if loss == "operator":  # s itself only where the overlaps are equal: in square matrices
+        low = np.minimum(spikes.overlap_out, spikes.overlap_in)
+        high = np.maximum(spikes.overlap_out, spikes.overlap_in)
+        return spikes.s_signal * low / np.where(high > 0, high, 1.0)
     if loss == "nuclear":
         across = np.sqrt((1 - spikes.overlap_out**2) * (1 - spikes.overlap_in**2))
         return spikes.s_signal * np.maximum(spikes.overlap - across, 0.0)

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from tractable.core.checks import TractableWarning, check_choice, check_range
 from tractable.linear.arrays import LARGEST
+from tractable.linear.best_time import least_error
+from tractable.linear.doubts import doubts
 from tractable.linear.examples import Coordinates, coordinates, read_examples, read_signals
-from tractable.linear.generalization import least_error
+from tractable.linear.folds import fold_curves
 from tractable.linear.inputs import check_count, check_size
-from tractable.linear.noise import Edge, bulk_misfit
+from tractable.linear.noise import Edge
 from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.strengths import check_depth, deep_strength
-from tractable.linear.students import HeldOut, train_students
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,8 +36,6 @@ __all__ = ["StoppingReport", "optimal_stopping"]
 
 Floats = NDArray[np.float64]
 
-NEAR_EDGE = 1.25  # an SNR below this many thresholds is weakly determined
-SMALL = 50  # below it the laws of large matrices are rough
 FOLDS = 5
 
 
@@ -215,7 +214,7 @@ def optimal_stopping(
             stacklevel=2,
         )
         settings = (learning_rate, depth, init_strength, norm, max_steps, seed)
-        return _measured(c, size, rank, spikes, settings)
+        return _measured(c, size, rank, spikes, center, settings)
     whitened = bool(whiten) or not c.white
     if whitened and whiten is None:
         warnings.warn(
@@ -258,13 +257,20 @@ def _predicted(
     useful = (goal > 0) & (target[:rank] > init_strength)
     # least_error measures time for lam = 1: u in units of its end, s -> s / lam, tau -> tau / lam
     t_opt, least = least_error(
-        error, target[:rank][useful], goal[useful] / d, init_strength, depth, 1 / lam
+        error,
+        target[:rank][useful],
+        goal[useful] / d,
+        init_strength,
+        depth,
+        1 / lam,
+        decaying=rank > 0 and bool(init_strength > target.min(initial=np.inf)),
     )
     fastest = depth * lam * max(float(target[0]), 1e-300) ** (2 - 2 / depth)
     slow = 3 * t_opt if t_opt > 0 else 20 / fastest
     t = np.linspace(0.0, slow, 400)
     step = round(t_opt / learning_rate)
-    reasons = _reasons(c, size, rank, spikes, learning_rate * fastest)
+    weak = int(np.sum(target[:rank] <= init_strength))
+    reasons = doubts(c, size, rank, spikes, learning_rate * fastest, init_strength, weak)
     return StoppingReport(
         step=step,
         time=t_opt,
@@ -287,43 +293,17 @@ def _measured(
     size: float,
     rank: int,
     spikes: SpikeResult,
+    center: bool,
     settings: tuple[float, int, float, str, int, int],
 ) -> StoppingReport:
     """Train on folds of the examples as they are; the test error is that on the rest."""
-    learning_rate, depth, init_strength, norm, max_steps, seed = settings
-    order = np.random.default_rng(seed).permutation(c.n_examples)
-    parts = np.array_split(order, min(FOLDS, c.n_examples))
-    kept = [np.setdiff1d(order, part) for part in parts]
-    weight = [1 / len(part) if norm == "mean" else c.n_examples / len(part) for part in kept]
-
-    def statistics(rows: list[Any]) -> tuple[Floats, Floats, Floats]:
-        xs, ys = [c.X[part] for part in rows], [c.Y[part] for part in rows]
-        return (
-            np.stack([y.T @ x for x, y in zip(xs, ys, strict=True)]),
-            np.stack([x.T @ x for x in xs]),
-            np.array([np.sum(y**2) for y in ys]),
-        )
-
-    yx, xx, energy = statistics(kept)
-    scale = np.array(weight)[:, None, None]
-    curves = train_students(
-        yx * scale,
-        None,
-        cov_x=xx * scale,
-        energy=energy * np.array(weight),
-        held_out=HeldOut(*statistics(parts)),
-        learning_rate=learning_rate,
-        steps=max_steps,
-        depth=depth,
-        init_strength=init_strength,
-        start="orthogonal",
-        n_records=min(max_steps + 1, 500),
-        seed=seed,
-    )
+    learning_rate, *_, max_steps, _ = settings
+    n_folds = min(FOLDS, c.n_examples)
+    curves = fold_curves(c, center, n_folds, *settings)
     loss = curves.test.mean(0)
     best = int(loss.argmin())
     reasons = [
-        f"measured on {len(parts)} folds, not predicted: the inputs are not white "
+        f"measured on {n_folds} folds, not predicted: the inputs are not white "
         f"(spread {c.spread:.2g})"
     ]
     if best == len(loss) - 1:
@@ -356,47 +336,6 @@ def _found(c: Coordinates, size: float, rank: int, spikes: SpikeResult) -> dict[
         "X_mean": c.X_mean,
         "Y_mean": c.Y_mean,
     }
-
-
-def _reasons(
-    c: Coordinates, size: float, rank: int, spikes: SpikeResult, stability: float
-) -> tuple[str, ...]:
-    k, n_out = c.n_directions, c.n_out
-    found = []
-    if rank == 0:
-        found.append("no signal stands out of the noise: do not train, or find more examples")
-    if min(k, n_out) < SMALL:
-        found.append(
-            f"{k} input directions and {n_out} outputs: with fewer than {SMALL} the laws of large "
-            f"matrices are rough"
-        )
-    if k < c.n_in:
-        found.append(
-            f"the examples span {k} of {c.n_in} input directions: errors are those within their "
-            f"span"
-        )
-    threshold = (n_out / k) ** 0.25
-    weak = spikes.s_signal / (size * np.sqrt(k) or 1.0)
-    near = int(np.sum(weak < NEAR_EDGE * threshold))
-    if size > 0 and near:
-        found.append(f"{near} of {rank} signals lie within 25 % of the edge of detection")
-    left = min(k, n_out) - rank
-    if size > 0 and left >= 10:
-        rows, columns = n_out - rank, k - rank
-        misfit = bulk_misfit(c.s[rank:], columns, rows, size * np.sqrt(columns))
-        if misfit > 0.1:
-            found.append(
-                f"the rest does not look like noise of equal size: distance {misfit:.2f} from the "
-                f"Marchenko-Pastur law"
-            )
-    if stability > 2:
-        found.append(f"learning_rate is {stability / 2:.2g} times the largest stable one")
-    elif stability > 0.2:
-        found.append(
-            f"learning_rate is {stability / 2:.2g} of the largest stable one: steps differ from "
-            f"the flow by a few percent"
-        )
-    return tuple(found)
 
 
 def _over(value: float, total: float) -> float:

@@ -180,6 +180,11 @@ def train_students(
         C = C.expand(len(S), -1, -1)
     given = None if energy is None else as_float64("energy", energy, low=0.0)
     squares = (S**2).sum((1, 2)) if given is None else torch.as_tensor(given).to(S)
+    if not bool((squares > 0).all()):
+        raise ValueError(
+            f"{'cov_yx' if given is None else 'energy'} must not be zero: the targets are, and "
+            f"errors are over their energy"
+        )
     layers = _start(S, depth, width, start, init_strength, seed)
     records = np.unique(np.linspace(0, steps, n_records).round().astype(int))
     train, test = [], []

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_finite
 from tractable.linear.arrays import as_float64
+from tractable.linear.best_time import least_error
 from tractable.linear.bulk import bulk_nodes, check_aspect
 from tractable.linear.generalization import (
     generalization_curve,
     learned_strengths,
-    least_error,
     nodes_for,
 )
 from tractable.linear.inputs import check_count, check_size
@@ -321,4 +321,5 @@ def _joint(
 
     useful = cross > 1e-12 * power
     goal = np.minimum(cross[useful] / square[useful], spike.s_data[useful])
-    return least_error(error, spike.s_data[useful], goal, a0, depth, tau)
+    decaying = bool(everything.size) and a0 > everything.min()
+    return least_error(error, spike.s_data[useful], goal, a0, depth, tau, decaying=decaying)

@@ -151,11 +151,12 @@ def transfer_from_data(
     largest = float(np.linalg.norm(overlap, 2)) if overlap.size else 0.0
     overlap = overlap / max(largest, 1.0)
     reasons = _reasons(c_a, c_b, rank_a, rank_b, largest)
-    if rank_a and rank_b:
+    if rank_a:
+        # A task without signals still adds its outputs, and their noise.
         result = transfer_benefit(
             snr_a,
-            snr_b,
-            overlap,
+            snr_b if rank_b else np.zeros(1),
+            overlap if rank_b else np.zeros((rank_a, 1)),
             c_a.n_out / k,
             c_b.n_out / k,
             n_in=k,

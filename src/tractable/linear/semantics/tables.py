@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core.checks import check_choice, check_finite
+from tractable.linear.arrays import as_float64
 from tractable.linear.mode_dynamics import ModeDynamics
 
 if TYPE_CHECKING:
@@ -208,7 +209,10 @@ def toy_items() -> ItemTable:
 
 
 def read_items(path: str | Path) -> ItemTable:
-    """Read an item x feature table: CSV or TSV, names in the first row and first column.
+    """Read an item x feature table: text, with names in the first row and first column, or .npy.
+
+    Columns are separated by commas, or by the tabs or semicolons of the first line. An ``.npy``
+    matrix has items in rows; its names are numbers.
 
     Raises
     ------
@@ -218,14 +222,24 @@ def read_items(path: str | Path) -> ItemTable:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".npy":
+        return _numbered(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must hold text (UTF-8), or be an .npy file") from error
     first = text.partition("\n")[0]
-    separator = "\t" if path.suffix == ".tsv" or first.count("\t") > first.count(",") else ","
+    separator = "\t" if path.suffix == ".tsv" else max(",\t;", key=first.count)
     rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if row]
     if len(rows) < 3 or len(rows[0]) < 3:
         raise ValueError(
             f"{path} must be a table with two items and two features or more, names of features "
             f"in the first row and names of items in the first column; it has {len(rows)} rows"
+        )
+    if all(map(_is_number, rows[0][1:])):
+        raise ValueError(
+            f"{path} must have names of features in the first row and names of items in the first "
+            f"column, got the numbers {', '.join(rows[0][1:4])}, ..."
         )
     width = len(rows[0])
     values = np.zeros((len(rows) - 1, width - 1))
@@ -241,3 +255,23 @@ def read_items(path: str | Path) -> ItemTable:
                 ) from None
     check_finite(f"the table {path}", values)
     return ItemTable.of(values, [row[0] for row in rows[1:]], rows[0][1:])
+
+
+def _numbered(path: Path) -> ItemTable:
+    """Return the table of an .npy file."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a plain .npy array ({error})") from error
+    values = as_float64(f"the table {path}", values)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"{path} must hold a matrix (items, features), got shape {values.shape}")
+    return ItemTable.of(values)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

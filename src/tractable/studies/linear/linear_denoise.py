@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SOURCE = "Gavish, Donoho 2017, arXiv:1405.7511"
 SPIKES = (3.0, 2.2, 1.5)  # strengths of the generated example, in units of the noise
 NOISE = 0.37  # of an entry of it
+SMALL = 50  # rows or columns below which the laws are rough
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LinearDenoise(Study):
     }
 
     y: str = ""
-    """File of the matrix: .npy, .csv or .txt. Without one: a generated example of rank 3. The
+    """File of the matrix: .npy, .csv, .tsv or .txt. Without one: a generated example of rank 3. The
     result is saved as denoised.safetensors in the run's folder."""
     sigma: Annotated[float, Range(0.0, 1e6)] = 0.0
     """Standard deviation of the noise in an entry; 0 estimates it."""
@@ -98,15 +99,16 @@ class LinearDenoise(Study):
         else:
             n_rows, n_columns = (int(n) for n in measured["shape"])
             sigma = float(measured.sigma)
-        aspect, unit = n_rows / n_columns, max(sigma, 1e-300) * np.sqrt(n_columns)
-        high = bulk_edges(aspect, unit)[1]
+        aspect, unit = n_rows / n_columns, sigma * np.sqrt(n_columns)
+        high = bulk_edges(aspect, unit)[1] if sigma > 0 else 0.0
         largest = 1.5 * high if measured is None else 1.1 * float(measured.s_data.max())
         y = np.linspace(0, max(largest, high), 400)
+        shrunk = shrink(y, aspect, unit) if sigma > 0 else y  # without noise nothing is taken away
         spikes = spike_forward(SPIKES, aspect)
         power = np.sum(np.square(SPIKES))
         return xr.Dataset(
             {
-                "shrunk": ("y", shrink(y, aspect, unit), {"units": "unit of the matrix"}),
+                "shrunk": ("y", shrunk, {"units": "unit of the matrix"}),
                 "edge": ((), high, {"units": "unit of the matrix"}),
                 "s_data": (
                     "spike",
@@ -162,10 +164,22 @@ class LinearDenoise(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         rank, n_rows, n_columns = int(measured["rank"]), *(int(n) for n in measured["shape"])
         name = "Your matrix" if self.y else "The generated matrix"
-        yield (
-            f"{name}, {n_rows} x {n_columns}, holds {rank} signal{'' if rank == 1 else 's'} above "
-            f"noise of standard deviation {float(measured.sigma):.4g} in an entry."
-        )
+        sigma = float(measured.sigma)
+        if not measured.s_data.values.any():
+            yield f"{name}, {n_rows} x {n_columns}, is zero{' but for means' * self.center}."
+            return
+        if sigma == 0:
+            yield (
+                f"{name}, {n_rows} x {n_columns}, has rank {rank} and shows no noise: the estimate "
+                f"is the matrix itself."
+            )
+        else:
+            yield (
+                f"{name}, {n_rows} x {n_columns}, holds {rank} signal{'' if rank == 1 else 's'} "
+                f"above noise of standard deviation {sigma:.4g} in an entry."
+            )
+        if min(n_rows, n_columns) < SMALL:
+            yield f"With fewer than {SMALL} rows or columns the laws of large matrices are rough."
         if rank == 0:
             yield "No singular value stands out of the noise: the best estimate is zero."
         else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
+from tractable.studies.linear._stopping_cases import Case, digits, endpoints, generated
 from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 
 if TYPE_CHECKING:
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 SOURCE = "Lampinen, Ganguli 2019, arXiv:1809.10374, optimal stopping; estimation derived here"
 STARTS = ("aligned", "orthogonal")
 LONGEST = 20_000  # steps of training
-
-
-class Case(NamedTuple):
-    """Examples to train on and to test with."""
-
-    name: str
-    X: np.ndarray
-    Y: np.ndarray
-    X_test: np.ndarray
-    Y_test: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,8 @@ class LinearStopping(Study):
     }
 
     x: str = ""
-    """File of inputs, (examples, inputs): .npy, .csv or .txt. Without one: a generated task, and
-    the lower halves of scikit-learn's digits from their upper halves."""
+    """File of inputs, (examples, inputs): .npy, .csv, .tsv or .txt. Without one: a generated task,
+    and the lower halves of scikit-learn's digits from their upper halves."""
     y: str = ""
     """File of targets, (examples, outputs)."""
     learning_rate: Annotated[float, Range(1e-6, 1.0, log=True)] = 0.01
@@ -73,7 +64,7 @@ class LinearStopping(Study):
     def cases(self, seed: int) -> list[list[Case]]:
         """Return the splits of each data set: of the files, or of the two built-in tasks."""
         from tractable.core.seeds import derive
-        from tractable.studies.linear._own_arrays import read_matrix
+        from tractable.studies.linear._own_arrays import check_rows, read_matrix
 
         keys = [derive(seed, "split", i) for i in range(self.n_splits)]
         if not self.x:
@@ -82,13 +73,16 @@ class LinearStopping(Study):
                 [digits(self.n_examples, np.random.default_rng(key)) for key in keys],
             ]
         X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
-        if len(X) != len(Y):
-            raise ValueError(
-                f"x and y must have the same number of rows, got {len(X)} and {len(Y)}"
-            )
+        check_rows(X, Y)
         n_test = max(1, round(self.test_fraction * len(X)))
         if len(X) - n_test < 3:
-            raise ValueError(f"x must have enough examples for training, got {len(X)}")
+            raise ValueError(
+                f"x must have enough rows (examples) to leave 3 for training, got {len(X)} with "
+                f"test_fraction = {self.test_fraction:g}"
+            )
+        for name, values in (("x", X), ("y", Y)):
+            if not np.ptp(values, axis=0).any():
+                raise ValueError(f"{name} must not be constant: there is nothing to learn")
         orders = [np.random.default_rng(key).permutation(len(X)) for key in keys]
         return [
             [
@@ -196,6 +190,14 @@ class LinearStopping(Study):
         def numbers(name: str) -> np.ndarray:
             return np.array([[getattr(report, name) for report in row] for row in reports])
 
+        own = {}
+        if self.x:  # what to do with all examples: the splits keep some for the test
+            from tractable.studies.linear._own_arrays import read_matrix
+
+            X, Y = read_matrix("x", self.x), read_matrix("y", self.y)
+            whole = self.predict(Case("your data", X, Y, X[:0], Y[:0]))
+            own = {"all_step": whole.step, "all_rank": whole.detected_rank, "all_rows": len(X)}
+        unreliable = [[report for report in row if not report.reliable] for row in reports]
         units = {
             "time": "tau",
             "step": "1",
@@ -213,7 +215,14 @@ class LinearStopping(Study):
                     for name, unit in units.items()
                 },
             },
-            attrs={"names": "\n".join(splits[0].name for splits in cases)},
+            attrs={
+                "names": "\n".join(splits[0].name for splits in cases),
+                "n_unreliable": [len(row) for row in unreliable],
+                "reasons": "\n".join(
+                    "; ".join(row[0].reasons) if row else "" for row in unreliable
+                ),
+                **own,
+            },
         )
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
@@ -257,6 +266,7 @@ class LinearStopping(Study):
         rows = []
         stopped = loss_at(measured, theory.time).mean("split").sel(start="orthogonal")
         mean, expected = measured.mean("split"), theory.mean("split")
+        counts = np.atleast_1d(theory.attrs["n_unreliable"])
         for i, name in enumerate(theory.attrs["names"].split("\n")):
             aligned, random = (mean.isel(case=i).sel(start=start) for start in STARTS)
             yield (
@@ -266,6 +276,12 @@ class LinearStopping(Study):
                 f"{float(random.best_t):.2f}, and without stopping it ends at "
                 f"{float(random.final_loss):.3f}."
             )
+            n_unreliable, reasons = counts[i], theory.attrs["reasons"].split("\n")[i]
+            if reasons:
+                yield (
+                    f"Not reliable for {name} ({n_unreliable} of {self.n_splits} splits): "
+                    f"{reasons}."
+                )
             shrunk = float(random.shrunk_loss)
             rows.append(
                 (
@@ -280,6 +296,13 @@ class LinearStopping(Study):
                     f"{float(random.final_loss):.3f}",
                     f"{shrunk:.3f}" if np.isfinite(shrunk) else "-",
                 )
+            )
+        if self.x:
+            n_rows, rank = int(theory.attrs["all_rows"]), int(theory.attrs["all_rank"])
+            yield (
+                f"With all {n_rows} examples, none kept for a test: {rank} "
+                f"signal{'' if rank == 1 else 's'} detected, stop at step "
+                f"{int(theory.attrs['all_step'])}."
             )
         quantities = (
             "signals detected",
@@ -389,44 +412,3 @@ def loss_at(measured: xr.Dataset, time: xr.DataArray) -> xr.DataArray:
             when[case, split], t[case, split], loss.values[case, split, start]
         )
     return loss.isel(point=0, drop=True).copy(data=values)
-
-
-def generated(seed: int) -> Case:
-    """Return a noisy task of rank 3 on Gaussian inputs: 450 examples, and 3000 for the test."""
-    from tractable.linear import noisy_task
-
-    task = noisy_task(
-        (3.0, 2.0, 1.0), n_in=100, n_out=60, n_examples=3450, inputs="gaussian", seed=seed
-    )
-    return Case("generated task", task.X[:450], task.Y[:450], task.X[450:], task.Y[450:])
-
-
-def digits(n_examples: int, random: np.random.Generator) -> Case:
-    """Return the pixels of lower halves of digits from those of upper halves."""
-    from sklearn.datasets import load_digits
-
-    images = load_digits().data / 16.0
-    inputs, outputs = images[:, :32], images[:, 32:]
-    inputs = inputs[:, inputs.std(0) > 0.1]  # the corners are almost always empty
-    outputs = outputs[:, outputs.std(0) > 0.1]
-    order = random.permutation(len(images))
-    train, test = order[:n_examples], order[n_examples:]
-    return Case(
-        "lower halves of digits", inputs[train], outputs[train], inputs[test], outputs[test]
-    )
-
-
-def endpoints(
-    Z: np.ndarray, T: np.ndarray, Z_test: np.ndarray, T_test: np.ndarray, report: StoppingReport
-) -> tuple[float, float]:
-    """Return the test losses of least squares and of its optimal shrinkage."""
-    from tractable.linear import optimal_shrinkage
-
-    W = np.linalg.lstsq(Z, T, rcond=None)[0].T
-    power = np.sum(T_test**2)
-    final = np.sum((T_test - Z_test @ W.T) ** 2) / power
-    if report.whitening is None or min(W.shape) < 2:
-        return float(final), float("nan")  # shrinkage needs whitened inputs
-    # In whitened inputs of unit variance the noise of an entry is that of a target over sqrt(P).
-    better = optimal_shrinkage(W, sigma=report.sigma / np.sqrt(len(Z))).estimate
-    return float(final), float(np.sum((T_test - Z_test @ better.T) ** 2) / power)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tractable.linear import ModeDynamics
 
 SHOWN = 3  # items and features named at each pole of a mode
+NAMED = 24  # most items that are named in the plane of their paths
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class SemanticOwn(Study):
     }
 
     data: str = "eight"
-    """Table: a CSV file with items in rows, or eight, toy, leuven, leuven-artifacts, awa."""
+    """Table: a .csv, .tsv or .npy file with items in rows, or eight, toy, leuven, leuven-artifacts,
+    awa."""
     center: bool = False
     """Take each feature's mean off first: the mode that all items share is left out."""
     n_modes: Annotated[int, Range(1, 200)] = 8
@@ -201,6 +203,8 @@ class SemanticOwn(Study):
                 )
                 break
         yield sentence
+        if alike(theory):
+            yield "All items have the same features: there is nothing to tell apart."
         rows: list[tuple[str, ...]] = []
         for k in range(len(half)):
             low, high = poles(theory.V.values[:, k], items)
@@ -261,9 +265,11 @@ class SemanticOwn(Study):
             "trained from small random weights (markers, standard deviation over networks)."
         )
         found = {"strengths": strengths}
+        if alike(theory):
+            return found  # all paths are one
         paths = plot_trajectories(
             theory.paths,
-            items=names,
+            items=names if len(names) <= NAMED else None,
             groups=np.sign(theory.V.values[:, min(1, theory.sizes["mode"] - 1)]),
         )
         hide_legend(paths)
@@ -304,6 +310,11 @@ class SemanticOwn(Study):
         operations, memory = training_cost(n_steps, self.n_seeds, self.n_hidden, P, K)
         memory += 8.0 * 200 * (self.n_seeds * self.n_hidden * (P + K) + task.U.shape[0] * P)
         return Cost(operations, memory, 1.2 * n_steps * each + 1.0)
+
+
+def alike(theory: xr.Dataset) -> bool:
+    """Return whether no mode tells items apart."""
+    return bool(np.ptp(theory.V.values, axis=0).max() < 1e-9)
 
 
 def poles(values: np.ndarray, names: np.ndarray) -> tuple[list[str], list[str]]:

@@ -1,0 +1,96 @@
+"""The time of the smallest error: when to stop.
+
+Source: Lampinen, Ganguli 2019, arXiv:1809.10374, optimal stopping; the search is this library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractable.linear.strengths import passage
+
+__all__ = ["least_error", "unit_grid"]
+
+Floats = NDArray[np.float64]
+
+
+def least_error(
+    error: Callable[[Floats], Floats],
+    s: Floats,
+    goal: Floats,
+    a0: float,
+    depth: int,
+    tau: float = 1.0,
+    *,
+    decaying: bool = False,
+) -> tuple[float, float]:
+    """Return the time of the smallest error, and that error.
+
+    After the last mode has reached the strength that is best for it, every further step does
+    harm. So the minimum lies between 0 and that time. There may be several local minima, one for
+    each mode: times up to there, and more in the rise of each mode, are refined around the best.
+    Deeper networks learn more suddenly and get more times. Where modes start above their end, they
+    are still improving when the others are learned, and later times are searched as well.
+
+    Parameters
+    ----------
+    error : callable
+        Error at times (T,).
+    s, goal : array, shape (r,)
+        Final strengths of the useful modes, and the best ones, 0 < goal <= s.
+    a0 : float
+        Initial strength.
+    depth, tau
+        As in `generalization_curve`.
+    decaying : bool
+        Whether some mode starts above its end.
+
+    Returns
+    -------
+    (float, float)
+        (0, error at 0) when no mode is worth learning and none decays.
+    """
+    start, spans = np.zeros(1), []
+    if decaying:  # from a0, at the rate of a mode of that strength
+        spans.append(start)
+        spans.append(tau / (depth * a0 ** (2 - 2 / depth)) * np.geomspace(1e-3, 1e3, 200))
+    late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
+    worth = late > a0 / np.where(s > 0, s, 1.0)
+    if worth.any():
+        s, late = s[worth], late[worth]
+        end = np.stack([np.maximum(0.1 * late, a0 / s), late])
+        begin, stop = passage(s, end, a0 / s, depth, tau=tau)
+        overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
+        rises = begin[:, None] + (stop - begin)[:, None] * unit_grid(in_rise)
+        spans += [stop.max() * unit_grid(overall), *rises]
+    elif not decaying:
+        return 0.0, float(error(start)[0])
+    grid = np.concatenate(spans)
+    values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
+    order = grid.argsort()
+    grid, values = grid[order], values[order]
+    for _ in range(2):
+        at = grid[values.argmin()]  # its neighbors are searched by value: times may repeat
+        low = grid[max(grid.searchsorted(at * (1 - 1e-9)) - 1, 0)]
+        high = grid[min(grid.searchsorted(at * (1 + 1e-9), "right"), len(grid) - 1)]
+        if high - low <= 1e-9 * high:
+            break
+        grid = low + (high - low) * unit_grid(17)
+        values = error(grid)
+    best = int(values.argmin())
+    if 0 < best < len(grid) - 1 and len(grid) == 17:  # the vertex of a parabola
+        before, least, after = values[best - 1 : best + 2]
+        bend = before - 2 * least + after
+        shift = (before - after) / (2 * bend) if bend > 0 else 0.0
+        return float(grid[best] + shift * (grid[1] - grid[0])), float(least - bend * shift**2 / 2)
+    return float(grid[best]), float(values[best])
+
+
+@lru_cache(maxsize=8)
+def unit_grid(n: int) -> Floats:
+    """Return n equally spaced numbers from 0 to 1."""
+    return np.linspace(0.0, 1.0, n)
