@@ -59,11 +59,16 @@ class ChunkedContractions:
         }
 
     @functools.cached_property
-    def _blocks(self) -> dict[tuple[int, ...], tuple[Any, Any]]:
-        """Each chunk and its mask, delayed, by index."""
+    def _blocks(self) -> dict[tuple[int, ...], tuple[dict[Any, Any], list[Any]]]:
+        """The tasks of each chunk and its mask, and the names of both, by index."""
         blocks = separated(self.array)
-        masks = dict.fromkeys(blocks) if self.mask is None else separated(self.mask)
-        return {index: (block, masks[index]) for index, block in blocks.items()}
+        masks = dict.fromkeys(blocks, ({}, None))
+        if self.mask is not None:
+            masks = separated(self.mask)
+        return {
+            index: (tasks | masks[index][0], [name, masks[index][1]])
+            for index, (tasks, name) in blocks.items()
+        }
 
     def _map(
         self,
@@ -76,16 +81,24 @@ class ChunkedContractions:
         As many groups as there are workers are under way at once: what is in memory does not grow
         with the number of chunks, and sums over the results are the same in every run.
         """
-        import dask
+        import dask.base
+        import dask.threaded
 
-        lazy = dask.delayed(function, pure=False)
+        get = dask.base.get_scheduler() or dask.threaded.get
         waiting, width = iter(groups), n_workers()
         while window := list(itertools.islice(waiting, width)):
-            tasks = [
-                lazy([self._blocks[i] for i in group], self.dtype, self.count, arguments(group))
-                for group in window
-            ]
-            yield from zip(window, dask.compute(*tasks), strict=True)
+            graph, names = {}, [f"contracted-{k}" for k in range(len(window))]
+            for name, group in zip(names, window, strict=True):
+                keys = []
+                for index in group:
+                    tasks, pair = self._blocks[index]
+                    graph |= tasks
+                    keys.append(pair)
+                task = functools.partial(
+                    function, dtype=self.dtype, count=self.count, argument=arguments(group)
+                )
+                graph[name] = (task, keys)
+            yield from zip(window, get(graph, names), strict=True)
 
     def _each(self) -> list[tuple[tuple[int, ...], ...]]:
         return [(index,) for index in self._places]
@@ -155,22 +168,18 @@ def n_workers() -> int:
     return int(width or CPU_COUNT)
 
 
-def separated(array: Any) -> dict[tuple[int, ...], Any]:
-    """Return every chunk of a dask array as a delayed object with the tasks of this chunk alone.
+def separated(array: Any) -> dict[tuple[int, ...], tuple[dict[Any, Any], Any]]:
+    """Return the tasks that make each chunk of a dask array, and the name of its last task.
 
-    Those that dask gives carry the graph of the whole array, which would be searched again for
-    every group of chunks.
+    The graph is cut up once: to search all of it for every group of chunks would cost the square of
+    their number.
     """
-    from dask.delayed import Delayed
     from dask.optimization import cull
 
     blocks = array.to_delayed()
     graph = dict(blocks.flat[0].dask)
-    found = {}
-    for index in np.ndindex(*array.numblocks):
-        key = blocks[index].key
-        found[index] = Delayed(key, cull(graph, [key])[0])
-    return found
+    names = {index: blocks[index].key for index in np.ndindex(*array.numblocks)}
+    return {index: (dict(cull(graph, [name])[0]), name) for index, name in names.items()}
 
 
 def _tensor(block: Any, mask: Any, dtype: torch.dtype, count: bool) -> Tensor:
@@ -184,22 +193,25 @@ def _tensor(block: Any, mask: Any, dtype: torch.dtype, count: bool) -> Tensor:
     return values if bool(present.all()) else torch.where(present, values, values.new_zeros(()))
 
 
-def _partial(blocks: Any, dtype: torch.dtype, count: bool, arguments: Any) -> np.ndarray:
-    h, side, factors = arguments
+def _partial(blocks: Any, dtype: torch.dtype, count: bool, argument: Any) -> np.ndarray:
+    h, side, factors = argument
     engine = DenseContractions(_tensor(*blocks[0], dtype, count), n_left=h)
     found = engine.partial(side, [torch.from_numpy(x) for x in factors])
     return found.double().numpy()
 
 
-def _gram(blocks: Any, dtype: torch.dtype, count: bool, mode: int) -> np.ndarray:
+def _gram(blocks: Any, dtype: torch.dtype, count: bool, argument: int) -> np.ndarray:
     first, second = (_tensor(*block, dtype, count) for block in blocks)
+    mode = argument
     before = int(np.prod(first.shape[:mode]))
     rows = first.view(before, first.shape[mode], -1)
     columns = second.view(before, second.shape[mode], -1)
     return sum(x @ y.T for x, y in zip(rows, columns, strict=True)).double().numpy()  # type: ignore[union-attr]  # there is a slab
 
 
-def _statistics(blocks: Any, dtype: torch.dtype, count: bool, _: Any) -> dict[str, Any]:
+def _statistics(
+    blocks: Any, dtype: torch.dtype, count: bool, argument: None
+) -> dict[str, Any]:
     block, mask = blocks[0]
     present = _tensor(block, mask, dtype, True)
     values = _tensor(block, mask, dtype, False)
