@@ -76,7 +76,7 @@ class ChunkedContractions:
         groups: Iterable[tuple[tuple[int, ...], ...]],
         arguments: Callable[[tuple[tuple[int, ...], ...]], Any],
     ) -> Iterator[tuple[tuple[tuple[int, ...], ...], Any]]:
-        """Yield function([(chunk, mask), ..], dtype, count, argument) of groups of chunks, in order.
+        """Yield function([(chunk, mask), ..], dtype, count, argument) of each group, in order.
 
         As many groups as there are workers are under way at once: what is in memory does not grow
         with the number of chunks, and sums over the results are the same in every run.
@@ -209,9 +209,7 @@ def _gram(blocks: Any, dtype: torch.dtype, count: bool, argument: int) -> np.nda
     return sum(x @ y.T for x, y in zip(rows, columns, strict=True)).double().numpy()  # type: ignore[union-attr]  # there is a slab
 
 
-def _statistics(
-    blocks: Any, dtype: torch.dtype, count: bool, argument: None
-) -> dict[str, Any]:
+def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) -> dict[str, Any]:
     block, mask = blocks[0]
     present = _tensor(block, mask, dtype, True)
     values = _tensor(block, mask, dtype, False)
