@@ -119,22 +119,21 @@ def test_common_random_numbers_against_quadrature_under_a_full_precision() -> No
 
 @pytest.mark.filterwarnings("ignore::tractable.core.checks.TractableWarning")
 def test_a_wrong_noise_is_followed_by_state_evolution() -> None:
-    """SIMULATION at 100 x 100 x 100, noise 0.3 taken for 0.4, mean of 4 draws.
+    """SIMULATION at 100 x 100 x 100, noise 0.3 taken for 0.6, mean of 4 draws.
 
-    Without the second moments in the precision, (T14b), the theory would have 0.84 and 0.81.
+    Without the second moments in the precision, (T14b), the theory would have 0.69 and 0.58.
     """
-    result = state_evolution((1, 1, 1), Gaussian(0.4), 0.4, true_noise=0.3)
-    assert result.overlap[:, 0, 0] == pytest.approx([0.1734] * 3, abs=1e-3)
+    result = state_evolution((1, 1, 1), Gaussian(0.4), 0.6, true_noise=0.3)
     found = []
     for seed in range(4):
         sample = SpikedTensor((100,) * 3, priors=Gaussian(0.4), noise=0.3).sample(
             seed, moment_matched=True, dtype=torch.float32
         )
-        fit = amp(sample.Y, 1, priors=Gaussian(0.4), noise=0.4, units="model", progress=False)
+        fit = amp(sample.Y, 1, priors=Gaussian(0.4), noise=0.6, units="model", progress=False)
         pairs = zip(fit.factors, sample.factors, fit.Q, strict=True)
         found.append([(float(f[:, 0] @ x.numpy()[:, 0]) / len(f), q[0, 0]) for f, x, q in pairs])
     M, Q = np.mean(found, (0, 1))
-    assert pytest.approx(result.overlap[0, 0, 0], abs=0.04) == M
+    assert pytest.approx(result.overlap[0, 0, 0], abs=0.03) == M
     assert pytest.approx(result.Q[-1, 0, 0, 0], abs=0.03) == Q
 
 
