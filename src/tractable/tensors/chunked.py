@@ -62,7 +62,7 @@ class ChunkedContractions:
     def _blocks(self) -> dict[tuple[int, ...], tuple[dict[Any, Any], list[Any]]]:
         """The tasks of each chunk and its mask, and the names of both, by index."""
         blocks = separated(self.array)
-        masks = dict.fromkeys(blocks, ({}, None))
+        masks: dict[Any, tuple[dict[Any, Any], Any]] = dict.fromkeys(blocks, ({}, None))
         if self.mask is not None:
             masks = separated(self.mask)
         return {
@@ -87,7 +87,8 @@ class ChunkedContractions:
         get = dask.base.get_scheduler() or dask.threaded.get
         waiting, width = iter(groups), n_workers()
         while window := list(itertools.islice(waiting, width)):
-            graph, names = {}, [f"contracted-{k}" for k in range(len(window))]
+            graph: dict[Any, Any] = {}
+            names = [f"contracted-{k}" for k in range(len(window))]
             for name, group in zip(names, window, strict=True):
                 keys = []
                 for index in group:
@@ -195,18 +196,18 @@ def _tensor(block: Any, mask: Any, dtype: torch.dtype, count: bool) -> Tensor:
 
 def _partial(blocks: Any, dtype: torch.dtype, count: bool, argument: Any) -> np.ndarray:
     h, side, factors = argument
-    engine = DenseContractions(_tensor(*blocks[0], dtype, count), n_left=h)
+    engine = DenseContractions(_tensor(blocks[0][0], blocks[0][1], dtype, count), n_left=h)
     found = engine.partial(side, [torch.from_numpy(x) for x in factors])
     return found.double().numpy()
 
 
 def _gram(blocks: Any, dtype: torch.dtype, count: bool, argument: int) -> np.ndarray:
-    first, second = (_tensor(*block, dtype, count) for block in blocks)
+    first, second = (_tensor(block, mask, dtype, count) for block, mask in blocks)
     mode = argument
     before = int(np.prod(first.shape[:mode]))
     rows = first.view(before, first.shape[mode], -1)
     columns = second.view(before, second.shape[mode], -1)
-    return sum(x @ y.T for x, y in zip(rows, columns, strict=True)).double().numpy()  # type: ignore[union-attr]  # there is a slab
+    return sum(x @ y.T for x, y in zip(rows, columns, strict=True)).double().numpy()
 
 
 def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) -> dict[str, Any]:

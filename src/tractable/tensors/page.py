@@ -143,8 +143,11 @@ def _picture(figure: Figure) -> str:
 
     from tractable.plot import style
 
-    salt = {"svg.hashsalt": "decomposition", "svg.fonttype": "path"}
-    with style(), rc_context(salt), io.StringIO() as text:
+    with (
+        style(),
+        rc_context({"svg.hashsalt": "fit", "svg.fonttype": "path"}),
+        io.StringIO() as text,
+    ):
         figure.savefig(text, format="svg", metadata={"Date": None})
         svg = text.getvalue()
     caption = escape(str(figure.get_label()))
