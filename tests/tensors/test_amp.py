@@ -13,6 +13,7 @@ from tractable.tensors import (
     amp,
     detectability,
     factor_match_score,
+    prepare,
 )
 
 
@@ -105,3 +106,48 @@ def test_detectability_of_a_signal() -> None:
     report = detectability(sample.Y, 1, priors=Gaussian(0.4))
     assert report.components[0].phase == "easy"
     assert np.mean(report.components[0].cosine) == pytest.approx(0.90, abs=0.03)
+
+
+def test_components_are_those_of_the_fit_in_both_units() -> None:
+    """IDENTITY: a fit in model units, its weak component first, means what it means in others."""
+    random = np.random.default_rng(0)
+    factors = [random.normal(size=(n, 2)) + 0.6 for n in (40, 50, 60)]
+    clean = np.einsum("ar,br,cr,r->abc", *factors, [1.0, 2.0]) / np.prod((40, 50, 60)) ** (1 / 3)
+    Y = clean + 0.3 * random.normal(size=clean.shape)
+    start = [factors[0] * [1.0, 2.0], *factors[1:]]
+    prior = [Gaussian([0.6, 1.2], [1.0, 4.0]), Gaussian(0.6), Gaussian(0.6)]
+    fit = amp(Y, 2, priors=prior, units="model", init=start)
+    assert fit.strengths[1] > 1.5 * fit.strengths[0]
+    np.testing.assert_allclose(np.sort(fit.strengths), np.sort(fit.to_cp()[0]))
+    weak, strong = detectability(fit).components
+    size = np.prod([np.linalg.norm(x, axis=0) for x in factors], axis=0) * [1.0, 2.0]
+    assert weak.noise / strong.noise == pytest.approx((size[1] / size[0]) ** 2, rel=0.1)
+
+
+def test_report_is_one_page(Y: np.ndarray, tmp_path) -> None:
+    fit = amp(Y, 2)
+    page = fit.report(tmp_path / "fit.html", names=["neuron <1>", "time", "trial"])
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    assert "neuron &lt;1&gt;" in text
+    expected = [c.cosine[0] for c in detectability(fit).components]
+    for value in (*fit.predicted_cosine.ravel(), *expected):
+        assert f"{value:.3f}" in text
+    assert f"{fit.noise_variance:.4g}" in text
+    again = fit.report(tmp_path / "again.html", names=["neuron <1>", "time", "trial"])
+    assert text == again.read_text()
+    with pytest.raises(ValueError, match=r"end in \.html"):
+        fit.report(tmp_path / "fit.pdf")
+    with pytest.raises(ValueError, match="names must have shape"):
+        fit.report(tmp_path / "fit.html", names=["one"])
+
+
+def test_scale_by_the_noise_of_each_neuron() -> None:
+    noise = np.array([0.5, 1.0, 4.0])
+    Y = noise[:, None, None] * np.random.default_rng(0).normal(size=(3, 40, 50))
+    prepared = prepare(Y, scale="per-neuron noise")
+    np.testing.assert_allclose(prepared.scale.ravel(), noise, rtol=0.1)
+    np.testing.assert_array_equal(prepared.Y, prepare(Y, scale=0).Y)
+    np.testing.assert_allclose(prepared.inverse(prepared.Y), Y)
+    with pytest.raises(ValueError, match="scale must be one of"):
+        prepare(Y, scale="per-trial")

@@ -96,6 +96,47 @@ def test_common_random_numbers_against_an_exact_rank_two() -> None:
         assert error[k, k] < 0.005
 
 
+def test_common_random_numbers_against_quadrature_under_a_full_precision() -> None:
+    """INDEPENDENT: all sign patterns, and 40 x 40 Gauss-Hermite nodes of the noise."""
+    A = np.array([[1.2, 0.5], [0.5, 0.9]])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    z = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    w = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], float)
+    expected = np.zeros((2, 2))
+    for x in signs:
+        u = A @ x + z @ np.linalg.cholesky(A).T
+        log_p = u @ signs.T - np.einsum("ki,ij,kj->k", signs, A, signs) / 2
+        p = np.exp(log_p - log_p.max(1, keepdims=True))
+        f = p @ signs / p.sum(1, keepdims=True)
+        expected += np.einsum("n,ni,j->ij", w, f, x) / 4
+    M, error = matched_overlap(Rademacher(), A)
+    assert (np.abs(M - expected) < 4 * error + 1e-12).all()
+    assert error.max() < 0.005
+    # The precision is not diagonal, and that is seen.
+    assert abs(expected[0, 1]) > 10 * error[0, 1]
+
+
+@pytest.mark.filterwarnings("ignore::tractable.core.checks.TractableWarning")
+def test_a_wrong_noise_is_followed_by_state_evolution() -> None:
+    """SIMULATION at 100 x 100 x 100, noise 0.3 taken for 0.6, mean of 4 draws.
+
+    Without the second moments in the precision, (T14b), the theory would have 0.69 and 0.58.
+    """
+    result = state_evolution((1, 1, 1), Gaussian(0.4), 0.6, true_noise=0.3)
+    found = []
+    for seed in range(4):
+        sample = SpikedTensor((100,) * 3, priors=Gaussian(0.4), noise=0.3).sample(
+            seed, moment_matched=True, dtype=torch.float32
+        )
+        fit = amp(sample.Y, 1, priors=Gaussian(0.4), noise=0.6, units="model", progress=False)
+        pairs = zip(fit.factors, sample.factors, fit.Q, strict=True)
+        found.append([(float(f[:, 0] @ x.numpy()[:, 0]) / len(f), q[0, 0]) for f, x, q in pairs])
+    M, Q = np.mean(found, (0, 1))
+    assert pytest.approx(result.overlap[0, 0, 0], abs=0.03) == M
+    assert pytest.approx(result.Q[-1, 0, 0, 0], abs=0.03) == Q
+
+
 def test_atoms_dense_enough_are_the_density() -> None:
     """LIMIT: a fine grid of atoms with Gaussian weights is the Gaussian prior."""
     x = np.linspace(-8, 8, 321)

@@ -95,6 +95,12 @@ class AMPResult:
         """Posterior standard deviations of the factors, (N_a, r) for each mode."""
         return [np.sqrt(np.einsum("irr->ir", c).clip(0)) for c in self.cov]
 
+    @property
+    def strengths(self) -> np.ndarray:
+        """Norm of each component's outer product in the units of the array, (r,)."""
+        norms = [np.linalg.norm(x, axis=0) for x in self.factors]
+        return self._root() * self.weights * np.prod(norms, axis=0)
+
     def reconstruct(self) -> np.ndarray:
         """Return the array without noise: the sum of the weighted outer products of the factors."""
         return self._root() * cp_tensor(self.weights, self.factors)
@@ -161,6 +167,33 @@ class AMPResult:
             weights=self.weights[order],
             predicted_cosine=self.predicted_cosine[:, order],
         )
+
+    def report(self, path: str | Path, *, names: Sequence[str] | None = None) -> Path:
+        """Write one self-contained HTML page: the fit, what theory says of it, and pictures.
+
+        Each component stands with its noise Delta, its phase, its distance from the algorithmic
+        threshold, and its cosines: those of the posterior (T5) beside those of state evolution
+        (T16) at its own noise.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the page, ending in ``.html``; an older one is replaced.
+        names : sequence of str, optional
+            Labels of the p modes.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            For another ending, or another number of names than modes.
+        """
+        from tractable.tensors.page import write_page
+
+        return write_page(self, path, names)
 
     # --- files -------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,26 +48,61 @@ class ChunkedContractions:
         self.n_left = halves(self.shape)
         self.rounding = FLOAT32_ROUNDING if dtype == torch.float32 else 0.0
 
-    def _chunks(self) -> Iterator[tuple[tuple[slice, ...], Any, Any]]:
-        """Yield the place of each chunk, the chunk and its mask, both delayed."""
+    @functools.cached_property
+    def _places(self) -> dict[tuple[int, ...], tuple[slice, ...]]:
+        """The place of each chunk, by its index, in C order."""
         edges = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in self.array.chunks]
         places = [[slice(int(a), int(b)) for a, b in itertools.pairwise(edge)] for edge in edges]
-        blocks = self.array.to_delayed()
-        masks = None if self.mask is None else self.mask.to_delayed()
-        for index in np.ndindex(*self.array.numblocks):
-            where = tuple(place[i] for place, i in zip(places, index, strict=True))
-            yield where, blocks[index], None if masks is None else masks[index]
+        return {
+            index: tuple(place[i] for place, i in zip(places, index, strict=True))
+            for index in np.ndindex(*self.array.numblocks)
+        }
 
-    def _map(self, function: Any, arguments: Any) -> list[tuple[tuple[slice, ...], Any]]:
-        """Return function(chunk, mask, dtype, count, argument) of every chunk, with its place."""
-        import dask
+    @functools.cached_property
+    def _blocks(self) -> dict[tuple[int, ...], tuple[dict[Any, Any], list[Any]]]:
+        """The tasks of each chunk and its mask, and the names of both, by index."""
+        blocks = separated(self.array)
+        masks: dict[Any, tuple[dict[Any, Any], Any]] = dict.fromkeys(blocks, ({}, None))
+        if self.mask is not None:
+            masks = separated(self.mask)
+        return {
+            index: (tasks | masks[index][0], [name, masks[index][1]])
+            for index, (tasks, name) in blocks.items()
+        }
 
-        places, tasks = [], []
-        lazy = dask.delayed(function, pure=False)
-        for where, block, mask in self._chunks():
-            places.append(where)
-            tasks.append(lazy(block, mask, self.dtype, self.count, arguments(where)))
-        return list(zip(places, dask.compute(*tasks), strict=True))
+    def _map(
+        self,
+        function: Any,
+        groups: Iterable[tuple[tuple[int, ...], ...]],
+        arguments: Callable[[tuple[tuple[int, ...], ...]], Any],
+    ) -> Iterator[tuple[tuple[tuple[int, ...], ...], Any]]:
+        """Yield function([(chunk, mask), ..], dtype, count, argument) of each group, in order.
+
+        As many groups as there are workers are under way at once: what is in memory does not grow
+        with the number of chunks, and sums over the results are the same in every run.
+        """
+        import dask.base
+        import dask.threaded
+
+        get = dask.base.get_scheduler() or dask.threaded.get
+        waiting, width = iter(groups), n_workers()
+        while window := list(itertools.islice(waiting, width)):
+            graph: dict[Any, Any] = {}
+            names = [f"contracted-{k}" for k in range(len(window))]
+            for name, group in zip(names, window, strict=True):
+                keys = []
+                for index in group:
+                    tasks, pair = self._blocks[index]
+                    graph |= tasks
+                    keys.append(pair)
+                task = functools.partial(
+                    function, dtype=self.dtype, count=self.count, argument=arguments(group)
+                )
+                graph[name] = (task, keys)
+            yield from zip(window, get(graph, names), strict=True)
+
+    def _each(self) -> list[tuple[tuple[int, ...], ...]]:
+        return [(index,) for index in self._places]
 
     def partial(self, side: int, factors: Sequence[Tensor]) -> Tensor:
         """Return the array contracted with all modes of the other side, shape (.., K)."""
@@ -73,11 +111,12 @@ class ChunkedContractions:
         width = factors[0].shape[1]
         total = torch.zeros(*(self.shape[a] for a in own), width, dtype=torch.float64)
 
-        def arguments(where: tuple[slice, ...]) -> tuple[int, int, list[np.ndarray]]:
-            return h, side, [x[place].numpy() for x, place in zip(factors, where, strict=True)]
+        def arguments(group: tuple[tuple[int, ...], ...]) -> Any:
+            places = self._places[group[0]]
+            return h, side, [x[place].numpy() for x, place in zip(factors, places, strict=True)]
 
-        for where, part in self._map(_partial, arguments):
-            total[tuple(where[a] for a in own)] += torch.from_numpy(part)
+        for (index,), part in self._map(_partial, self._each(), arguments):
+            total[tuple(self._places[index][a] for a in own)] += torch.from_numpy(part)
         return total
 
     def finish(self, partial: Tensor, mode: int, factors: Sequence[Tensor]) -> Tensor:
@@ -89,22 +128,59 @@ class ChunkedContractions:
         return contract_others(partial, mode - first, own)
 
     def gram(self, mode: int) -> Tensor:
-        """Return Y_(a) Y_(a)^T, shape (N_a, N_a); chunks may not split this mode."""
-        rest = [a for a in range(len(self.shape)) if a != mode]
-        whole = {mode: -1, **dict.fromkeys(rest, "auto")}
-        array = self.array
-        if array.numblocks[mode] > 1:
-            array = array.rechunk(whole)
-        mask = self.mask
-        if mask is not None and mask.chunks != array.chunks:
-            mask = mask.rechunk(array.chunks)
-        regrouped = ChunkedContractions(array, self.dtype, mask, count=self.count)
-        parts = regrouped._map(_gram, lambda where: mode)
-        return sum(torch.from_numpy(part) for _, part in parts)  # type: ignore[return-value]  # there is a chunk
+        """Return Y_(a) Y_(a)^T, shape (N_a, N_a), from pairs of chunks.
 
-    def statistics(self) -> list[tuple[tuple[slice, ...], dict[str, Any]]]:
-        """Return counts, sums of squares and the range of every chunk."""
-        return self._map(_statistics, lambda where: None)
+        With n chunks along the mode every chunk is read (n + 1) / 2 times on average; bringing the
+        mode into one chunk would read once, but hold a part that grows with the array.
+        """
+        n_along = self.array.numblocks[mode]
+        pairs = (
+            (index, (*index[:mode], j, *index[mode + 1 :]))
+            for index in self._places
+            for j in range(index[mode], n_along)
+        )
+        total = torch.zeros(self.shape[mode], self.shape[mode], dtype=torch.float64)
+        for (one, other), part in self._map(_gram, pairs, lambda _: mode):
+            rows, columns = self._places[one][mode], self._places[other][mode]
+            total[rows, columns] += torch.from_numpy(part)
+            if one != other:
+                total[columns, rows] += torch.from_numpy(part).T
+        return total
+
+    def statistics(self) -> Iterator[tuple[tuple[slice, ...], dict[str, Any]]]:
+        """Yield place, counts, sums of squares and the range of every chunk."""
+        for (index,), part in self._map(_statistics, self._each(), lambda _: None):
+            yield self._places[index], part
+
+
+def n_workers() -> int:
+    """Return how many tasks dask runs at once."""
+    import dask
+    from dask.system import CPU_COUNT
+
+    distributed = sys.modules.get("distributed")  # no client without it
+    if distributed is not None:
+        with contextlib.suppress(ValueError):  # there is no client
+            return max(1, sum(distributed.get_client().nthreads().values()))
+    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
+        return 1
+    pool = dask.config.get("pool", None)
+    width = getattr(pool, "_max_workers", None) or dask.config.get("num_workers", None)
+    return int(width or CPU_COUNT)
+
+
+def separated(array: Any) -> dict[tuple[int, ...], tuple[dict[Any, Any], Any]]:
+    """Return the tasks that make each chunk of a dask array, and the name of its last task.
+
+    The graph is cut up once: to search all of it for every group of chunks would cost the square of
+    their number.
+    """
+    from dask.optimization import cull
+
+    blocks = array.to_delayed()
+    graph = dict(blocks.flat[0].dask)
+    names = {index: blocks[index].key for index in np.ndindex(*array.numblocks)}
+    return {index: (dict(cull(graph, [name])[0]), name) for index, name in names.items()}
 
 
 def _tensor(block: Any, mask: Any, dtype: torch.dtype, count: bool) -> Tensor:
@@ -118,18 +194,24 @@ def _tensor(block: Any, mask: Any, dtype: torch.dtype, count: bool) -> Tensor:
     return values if bool(present.all()) else torch.where(present, values, values.new_zeros(()))
 
 
-def _partial(block: Any, mask: Any, dtype: torch.dtype, count: bool, arguments: Any) -> np.ndarray:
-    h, side, factors = arguments
-    engine = DenseContractions(_tensor(block, mask, dtype, count), n_left=h)
+def _partial(blocks: Any, dtype: torch.dtype, count: bool, argument: Any) -> np.ndarray:
+    h, side, factors = argument
+    engine = DenseContractions(_tensor(blocks[0][0], blocks[0][1], dtype, count), n_left=h)
     found = engine.partial(side, [torch.from_numpy(x) for x in factors])
     return found.double().numpy()
 
 
-def _gram(block: Any, mask: Any, dtype: torch.dtype, count: bool, mode: int) -> np.ndarray:
-    return DenseContractions(_tensor(block, mask, dtype, count)).gram(mode).numpy()
+def _gram(blocks: Any, dtype: torch.dtype, count: bool, argument: int) -> np.ndarray:
+    first, second = (_tensor(block, mask, dtype, count) for block, mask in blocks)
+    mode = argument
+    before = int(np.prod(first.shape[:mode]))
+    rows = first.view(before, first.shape[mode], -1)
+    columns = second.view(before, second.shape[mode], -1)
+    return sum(x @ y.T for x, y in zip(rows, columns, strict=True)).double().numpy()
 
 
-def _statistics(block: Any, mask: Any, dtype: torch.dtype, count: bool, _: Any) -> dict[str, Any]:
+def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) -> dict[str, Any]:
+    block, mask = blocks[0]
     present = _tensor(block, mask, dtype, True)
     values = _tensor(block, mask, dtype, False)
     axes = range(values.ndim)

@@ -47,7 +47,7 @@ class Detectability:
     rank: int
     """Number of components of the largest evidence; 0: nothing."""
     components: tuple[Component, ...]
-    """What theory says of each, strongest first."""
+    """What theory says of each, in the order of the fit: strongest first in ``auto`` units."""
     evidence: np.ndarray
     """Log evidence over noise alone of ranks 0, 1, .., rank_max, in nats."""
     scree: tuple[np.ndarray, ...]
@@ -168,11 +168,9 @@ def component_priors(fit: AMPResult, k: int) -> list[Gaussian]:
 def _component(fit: AMPResult, k: int) -> Component:
     shape, order = fit.shape, len(fit.shape)
     n_geo = float(np.exp(np.mean(np.log(shape))))
-    weights, _ = fit.to_cp()
-    strength = float(weights[k]) ** 2 / float(np.prod(fit.predicted_cosine[:, k] ** 2).clip(1e-12))
+    shrunk = float(np.prod(fit.predicted_cosine[:, k] ** 2).clip(1e-12))
+    strength = fit.strengths[k] ** 2 / shrunk
     noise = fit.noise_variance * n_geo / max(strength, 1e-300)
-    if fit.units == "model":
-        noise = fit.noise_variance * n_geo / max(strength, 1e-300)
     priors = component_priors(fit, k)
     edge = thresholds(shape, priors)
     evolved = state_evolution(shape, priors, noise, start="informed", max_iter=2000, tol=1e-9)

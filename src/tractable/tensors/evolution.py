@@ -167,7 +167,8 @@ def state_evolution(
     matched : bool
         Keep Q = M. False follows M and Q apart.
     true_priors, true_noise : optional
-        What holds in truth, where that is something else; implies ``matched=False``.
+        What holds in truth, where that is something else; implies ``matched=False``. With another
+        noise the precision is that of (T14b), as in `amp`, which measures the noise it is given.
     damping : float
         Share of the old overlaps that is kept, in [0, 1). The fixed points stay; the damped
         iteration of overlaps is not that of damped message passing.
@@ -208,10 +209,10 @@ def state_evolution(
     matched = matched and true_priors is None and true_noise is None
     noise_ratio = 1.0 if true_noise is None else true_noise / noise
     trace_M, trace_Q = [M.copy()], [Q.copy()]
-    errors = np.zeros_like(M)
+    errors, V = np.zeros_like(M), np.zeros_like(M)  # V: mean posterior covariance of each mode
     residual, converged = np.inf, False
     for _ in range(max_iter):
-        old_M, old_Q = M.copy(), Q.copy()
+        old_M, old_Q, old_V = M.copy(), Q.copy(), V.copy()
         for a in range(order):
             from_M, from_Q = (M, Q) if schedule == "sequential" else (old_M, old_Q)
             signal = _field(from_M, aspect, a, noise)
@@ -221,9 +222,11 @@ def state_evolution(
                 )
                 new_Q = new_M
             else:
-                A = _field(from_Q, aspect, a, noise)
-                new_M, new_Q, _ = mismatched_overlap(
-                    assumed[a], truth[a], signal, noise_ratio * A, A, n_samples=n_samples
+                noise_cov = noise_ratio * _field(from_Q, aspect, a, noise)
+                from_V = V if schedule == "sequential" else old_V
+                A = noise_cov - (noise_ratio - 1) * _field(from_Q + from_V, aspect, a, noise)
+                new_M, new_Q, V[a] = mismatched_overlap(
+                    assumed[a], truth[a], signal, noise_cov, _positive(A), n_samples=n_samples
                 )
             if symmetric:  # rounding must not break a symmetry that the equations keep
                 new_M, new_Q = (np.full((rank, rank), v.mean()) for v in (new_M, new_Q))
@@ -259,6 +262,12 @@ def _field(M: Array, aspect: Array, a: int, noise: float) -> Array:
     """Return prod_{b != a} n_b M_b / Delta, entry by entry, (T16)."""
     others = [aspect[b] * M[b] for b in range(len(aspect)) if b != a]
     return reduce(np.multiply, others) / noise
+
+
+def _positive(A: Array) -> Array:
+    """Return A with eigenvalues clipped at 0, as message passing does."""
+    values, vectors = np.linalg.eigh((A + A.T) / 2)
+    return (vectors * values.clip(0)) @ vectors.T
 
 
 def _equal_components(M: Array, second: Array) -> bool:

@@ -13,6 +13,8 @@ from tractable.core.checks import TractableWarning, as_floats, check_choice, che
 
 __all__ = ["Prepared", "prepare"]
 
+PER_NEURON = "per-neuron noise"
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -35,7 +37,7 @@ def prepare(
     Y: Any,
     *,
     center: int | Sequence[int] | None = None,
-    scale: int | None = None,
+    scale: int | str | None = None,
     nonneg: bool = False,
 ) -> Prepared:
     """Center, scale, or clip an array before it is decomposed; by default nothing is done.
@@ -48,9 +50,10 @@ def prepare(
         Modes along which the mean is removed: ``center=1`` of neurons x time x trials subtracts
         the mean over time of every neuron and trial. The mean of factors is what makes a weak
         signal easy to find, so this is seldom wise.
-    scale : int, optional
+    scale : int or "per-neuron noise", optional
         Mode whose slices are divided by their noise: the standard deviation of what is left when
-        the best rank-1 fit of the slice's other modes is removed. ``scale=0`` treats neurons alike.
+        the best rank-1 fit of the slice's other modes is removed. ``"per-neuron noise"`` is mode 0,
+        that of the neurons of neurons x time x trials.
     nonneg : bool
         Set negative entries to 0.
 
@@ -94,7 +97,8 @@ def prepare(
         offset = offset + mean
     size = np.ones([1] * array.ndim)
     if scale is not None:
-        check_choice("scale", scale, range(array.ndim))
+        check_choice("scale", scale, (PER_NEURON, *range(array.ndim)))
+        scale = 0 if isinstance(scale, str) else scale
         size = _slice_noise(array, scale)
         array /= size
     return Prepared(array, offset, size)

@@ -69,14 +69,19 @@ def read_array(path: str) -> Any:
             return dataset[_chosen(key, [str(k) for k in dataset.data_vars], name)].values
     if file.suffix == ".zarr":
         try:
-            importlib.import_module("zarr")  # dask needs it
+            zarr = importlib.import_module("zarr")  # dask needs it
         except ImportError as error:
             raise ImportError(
                 "reading zarr needs the package zarr: pip install tractable[zarr]"
             ) from error
         import dask.array
 
-        return dask.array.from_zarr(str(file), component=key or None)
+        node = zarr.open(str(file), mode="r")
+        keys = sorted(node.array_keys()) if hasattr(node, "array_keys") else []
+        if not keys and key:
+            raise ValueError(f"{name} is one array and has no {key!r} in it; give {name}")
+        component = _chosen(key, keys, name) if keys else None
+        return dask.array.from_zarr(str(file), component=component)
     raise ValueError(f"data must be one of {', '.join(SUFFIXES)}, got {path!r}")
 
 

@@ -144,6 +144,8 @@ class TensorsFit(Study):
         if np.isfinite(measured.held_out_error).any():
             best = int(measured.tried[int(np.argmin(measured.held_out_error.values))])
             yield f"Held-out entries are predicted best at rank {best} of those tried."
+        else:
+            yield "Ranks are compared by evidence: of an array in chunks no entry is held out."
         if "cosine" in measured:
             phases = str(measured.attrs["phases"]).split("\n")
             rows = [
