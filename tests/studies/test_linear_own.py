@@ -1,4 +1,4 @@
-"""What linear-stopping, linear-denoise and semantic-own make of a user's files."""
+"""What linear-stopping, -denoise, -transfer-own and semantic-own make of a user's files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tractable.linear import read_items
+from tractable.linear import aligned_tasks, read_items
 from tractable.studies.linear._own_arrays import check_rows, read_matrix
 from tractable.studies.linear._stopping_cases import endpoints, generated
 from tractable.studies.linear.linear_denoise import LinearDenoise
 from tractable.studies.linear.linear_stopping import LinearStopping
+from tractable.studies.linear.linear_transfer_own import LinearTransferOwn
 from tractable.studies.linear.semantic_own import SemanticOwn
 
 RANDOM = np.random.default_rng(0)
@@ -182,3 +183,52 @@ def test_shrinkage_of_the_generated_task_is_that_of_the_report() -> None:
     assert shrunk == pytest.approx(report.shrinkage_loss, rel=0.05)
     assert final == pytest.approx(report.final_loss, rel=0.1)
     assert shrunk < 0.9 * final
+
+
+def own_pair(folder: Path, q: float) -> dict[str, str]:
+    pair = aligned_tasks(3.0, 10.0, q, n_in=120, n_out_a=100, seed=3)
+    found = {}
+    for name, values in (("x", pair.a.X), ("y_a", pair.a.Y), ("y_b", pair.b.Y)):
+        np.save(folder / f"{name}.npy", values)
+        found[name] = str(folder / f"{name}.npy")
+    return found
+
+
+def test_a_task_of_the_same_inputs_helps_and_another_does_not(tmp_path: Path) -> None:
+    found = []
+    for q in (1.0, 0.0):
+        study = LinearTransferOwn(**own_pair(tmp_path, q))
+        result = study.run(out=tmp_path / "runs", progress=False)
+        measured = result.measured
+        assert measured.overlap.shape == (1, 1)
+        assert abs(abs(float(measured.overlap[0, 0])) - q) < 0.15
+        # With as many examples as inputs the shuffled B keeps its strength, and loses its overlap.
+        assert float(measured.shuffled_benefit) == pytest.approx(
+            float(result.theory.benefit[0]), abs=0.03
+        )
+        assert set(result.figures) == {"transfer"}
+        found.append(float(measured.benefit))
+        word = "would help" if found[-1] > 0 else "would harm"
+        assert word in str(result.answers[0])
+    assert found[0] > 0.05
+    assert found[1] < 0.01
+
+
+def test_noise_has_nothing_to_transfer(tmp_path: Path) -> None:
+    names = own_pair(tmp_path, 1.0)
+    for name in ("y_a", "y_b"):
+        np.save(names[name], np.random.default_rng(len(name)).normal(size=(120, 70)))
+    result = LinearTransferOwn(**names).run(out=tmp_path / "runs", progress=False)
+    assert float(result.measured.rank_a) == 0
+    assert "changes nothing" in str(result.answers[0])
+    assert result.figures == {}
+    assert any("no signal of task A" in note for note in result.notes)
+
+
+def test_the_three_files_of_a_transfer_go_together(tmp_path: Path) -> None:
+    names = own_pair(tmp_path, 1.0)
+    with pytest.raises(ValueError, match="x, y_a and y_b go together"):
+        LinearTransferOwn(x=names["x"], y_a=names["y_a"])
+    np.save(names["y_b"], np.load(names["y_b"]).T)
+    with pytest.raises(ValueError, match=r"x and y_b must .* transpose y_b"):
+        LinearTransferOwn(**names).run(out=tmp_path / "runs", progress=False)

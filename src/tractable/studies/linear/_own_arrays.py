@@ -41,12 +41,12 @@ def read_matrix(name: str, path: str) -> np.ndarray:
     return as_float64(name, values)
 
 
-def check_rows(X: np.ndarray, Y: np.ndarray) -> None:
+def check_rows(X: np.ndarray, Y: np.ndarray, targets: str = "y") -> None:
     """Refuse inputs and targets with different numbers of rows."""
     if len(X) == len(Y):
         return
-    message = f"x and y must have the same number of rows, got {len(X)} and {len(Y)}"
-    for name, a, b in (("x", X.T, Y), ("y", X, Y.T), ("x and y", X.T, Y.T)):
+    message = f"x and {targets} must have the same number of rows, got {len(X)} and {len(Y)}"
+    for name, a, b in (("x", X.T, Y), (targets, X, Y.T), (f"x and {targets}", X.T, Y.T)):
         if len(a) == len(b):
             message += f"; rows are examples: transpose {name}?"
             break
