@@ -53,14 +53,14 @@ class LinearTransferOwn(Study):
     """Weight matrices of the network that would learn both."""
     center: bool = False
     """Take the means away first."""
-    overlap: Annotated[float, Range(0.0, 1.0)] = 0.9
-    """Overlap of the input vectors in the generated example."""
+    overlaps: Annotated[tuple[float, ...], Range(0.0, 1.0)] = (0.0, 0.5, 0.8, 0.9, 1.0)
+    """Overlaps of the input vectors in the generated examples."""
     n_in: Annotated[int, Range(4, 4000, log=True)] = 200
     """Inputs of the generated example, an even number."""
     n_out: Annotated[int, Range(4, 4000, log=True)] = 150
     """Outputs of each of its tasks."""
-    n_draws: Annotated[int, Range(2, 1000, log=True)] = 12
-    """Noisy draws of it."""
+    n_draws: Annotated[int, Range(2, 1000, log=True)] = 8
+    """Noisy draws of each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,16 +80,21 @@ class LinearTransferOwn(Study):
 
         if not self.x:
             seeds = [derive(run.seed, "pair", i) for i in range(self.n_draws)]
-            found = [self._estimate(*self._example(s)) for s in run.track(seeds, "pairs of tasks")]
+            pairs = [(q, seed) for q in self.overlaps for seed in seeds]
+            found = [self._estimate(*self._example(*p)) for p in run.track(pairs, "pairs of tasks")]
+            shape = (len(self.overlaps), self.n_draws)
+            columns = {
+                "benefit": [e.benefit for e in found],
+                "rank_a": [len(e.snr_a) for e in found],
+                "rank_b": [len(e.snr_b) for e in found],
+                "largest_overlap": [_largest(e.overlap) for e in found],
+            }
             return xr.Dataset(
                 {
-                    "benefit": ("draw", [e.benefit for e in found], UNITS),
-                    "alone": ("draw", [e.alone for e in found], UNITS),
-                    "joint": ("draw", [e.joint for e in found], UNITS),
-                    "rank_a": ("draw", [len(e.snr_a) for e in found], UNITS),
-                    "rank_b": ("draw", [len(e.snr_b) for e in found], UNITS),
-                    "largest_overlap": ("draw", [_largest(e.overlap) for e in found], UNITS),
-                }
+                    name: (("q", "draw"), np.array(values, dtype=float).reshape(shape), UNITS)
+                    for name, values in columns.items()
+                },
+                coords={"q": list(self.overlaps)},
             )
         x, y_a, y_b = self._own()
         estimate = self._estimate(x, y_a, y_b)
@@ -131,10 +136,9 @@ class LinearTransferOwn(Study):
             overlap = q * np.eye(len(strengths[0]), len(strengths[1]))
             return transfer_benefit(*strengths, overlap, *aspects, **settings).benefit
 
-        found: dict[str, Any] = {"benefit": ("q", [benefit(q) for q in OVERLAPS], UNITS)}
-        if not self.x:
-            found["expected"] = ((), benefit(self.overlap), UNITS)
-        return xr.Dataset(found, coords={"q": OVERLAPS})
+        places = np.union1d(OVERLAPS, [] if self.x else self.overlaps)
+        curve = [benefit(q) for q in places]
+        return xr.Dataset({"benefit": ("q", curve, UNITS)}, coords={"q": places})
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         if self.x:
@@ -146,29 +150,43 @@ class LinearTransferOwn(Study):
                 len(STRENGTHS[task == "b"]),
                 source=SOURCE,
             )
+        apart = measured.largest_overlap.mean("draw") - measured.q
         yield Check(
-            "overlap of the input vectors, mean of the largest",
-            float(measured.largest_overlap.mean()),
-            self.overlap,
-            atol=0.05,
+            "overlaps of 0.5 and more, largest error of the mean",
+            float(abs(apart.sel(q=measured.q >= 0.5)).max()),
+            0.05,
+            kind="at_most",
             source="the generated tasks",
         )
+        off = measured.benefit.mean("draw") - theory.benefit.sel(q=measured.q)
         yield Check(
-            "benefit estimated from noisy examples against that of the tasks themselves",
-            float(measured.benefit.mean()),
-            float(theory.expected),
-            atol=0.03,
+            "benefit estimated from noisy examples, largest distance from the tasks' own",
+            float(abs(off).max()),
+            0.05,
+            kind="at_most",
             source=SOURCE,
         )
 
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         if not self.x:
             yield (
-                f"Two tasks of strengths {STRENGTHS[0]} and {STRENGTHS[1]} in units of the noise, "
-                f"overlap {self.overlap:g}: learned together with B, the smallest test error of A "
-                f"falls by {float(theory.expected):.3f}; estimated from {self.n_in} noisy examples "
-                f"by {float(measured.benefit.mean()):.3f} +- {float(measured.benefit.std()):.3f} "
-                f"({self.n_draws} draws)."
+                f"Pairs of tasks of strengths {STRENGTHS[0]} and {STRENGTHS[1]} in units of the "
+                f"noise, {self.n_in} noisy examples of each: what A gains from B, as the tasks are "
+                f"and as the examples say ({self.n_draws} draws)."
+            )
+            yield Table(
+                "Fall of the smallest test error of A",
+                ("overlap", "the tasks'", "estimated", "scatter", "overlap found"),
+                tuple(
+                    (
+                        f"{float(q):g}",
+                        f"{float(theory.benefit.sel(q=q)):.3f}",
+                        f"{float(one.benefit.mean()):.3f}",
+                        f"{float(one.benefit.std(ddof=1)):.3f}",
+                        f"{float(one.largest_overlap.mean()):.3f}",
+                    )
+                    for q, one in ((q, measured.sel(q=q)) for q in measured.q.values)
+                ),
             )
             return
         benefit, rank_a, rank_b = (float(measured[n]) for n in ("benefit", "rank_a", "rank_b"))
@@ -211,8 +229,10 @@ class LinearTransferOwn(Study):
                 label="B shuffled",
             )  # fmt: skip
         else:
-            plot.measurement(ax, measured.largest_overlap, measured.benefit, label="estimates")
-            ax.plot(self.overlap, float(theory.expected), "k+", ms=9, label="the tasks themselves")
+            plot.measurement(
+                ax, measured.q, measured.benefit.mean("draw"), error=measured.benefit.std("draw"),
+                label="estimated from examples",
+            )  # fmt: skip
         ax.axhline(0, color="0.7", lw=0.8, zorder=0)
         ax.set(xlabel="overlap of the input vectors", ylabel="benefit: fall of the test error of A")
         ax.legend()
@@ -225,10 +245,10 @@ class LinearTransferOwn(Study):
     def cost(self, run: Run) -> Cost:
         import time
 
-        parts = self._own() if self.x else self._example(run.seed)
+        parts = self._own() if self.x else self._example(0.5, run.seed)
         started = time.perf_counter()
         self._estimate(*parts)
-        n = 2 if self.x else self.n_draws
+        n = 2 if self.x else self.n_draws * len(self.overlaps)
         seconds = (time.perf_counter() - started) * n
         sizes = [14.0 * min(p.shape) ** 2 * max(p.shape) for p in parts]
         return Cost(n * sum(sizes), 40.0 * max(p.size for p in parts), seconds)
@@ -243,12 +263,10 @@ class LinearTransferOwn(Study):
             check_rows(x, y, name)
         return x, y_a, y_b
 
-    def _example(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _example(self, overlap: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         from tractable.linear import aligned_tasks
 
-        pair = aligned_tasks(
-            *STRENGTHS, self.overlap, n_in=self.n_in, n_out_a=self.n_out, seed=seed
-        )
+        pair = aligned_tasks(*STRENGTHS, overlap, n_in=self.n_in, n_out_a=self.n_out, seed=seed)
         return tuple(np.asarray(p) for p in (pair.a.X, pair.a.Y, pair.b.Y))  # type: ignore[return-value]  # three
 
     def _estimate(self, x: np.ndarray, y_a: np.ndarray, y_b: np.ndarray) -> TransferEstimate:
