@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import time
 import zlib
 from collections.abc import Iterator
@@ -14,6 +16,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# In the background of a shell Ctrl-C is ignored, also by all processes that the tests start.
+with contextlib.suppress(ValueError):  # not the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOP_SECONDS = 0.06  # of the loop in `slowness`, on a desktop core of 2024
 

@@ -701,7 +701,7 @@ def test_a_point_of_other_dimensions_fails_and_costs_no_other(tmp_path: Path) ->
     failures = json.loads((folder / "failures.json").read_text())
     failed = {f["point"]["mode"]: f["error"] for f in failures}
     assert failed == {
-        "flat": "ValueError: y has the dimensions (), but (i) at n=1, mode=good",
+        "flat": "ValueError: y has the dimensions (), but (i) at most points, as at n=1, mode=good",
         "raise": "ValueError: n = 2 is not liked",  # its first line, with its type
     }
     assert "n=2, mode=raise: ValueError: n = 2 is not liked" in said

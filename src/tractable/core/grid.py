@@ -202,11 +202,10 @@ def read_grid(
             axes.append(_axis(name, values, hints[name], n_random is not None))
         if not axes:
             raise ValueError("it must name at least one field, as in depth=2,8,32 seed=0:10")
-        _refuse(hints, axes)
         result = Grid(tuple(axes), n_random, random_seed)
-        product = result._product()
-        if max(n_random or 0, 0 if n_random or product is None else product) > MOST_POINTS:
+        if (n_random or result._product() or 0) > MOST_POINTS:
             raise ValueError(f"more than {MOST_POINTS:,} points; sweep a part of them at a time")
+        _refuse(hints, axes)
         _refuse_points(result, build)
     return result
 
