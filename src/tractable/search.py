@@ -349,7 +349,8 @@ class _Search:
             flow.again(order, seconds=BUSY_SECONDS)
         elif report.status == "full":
             raise OSError(
-                f"no room is left in {self.out}: {len(ended(history))} trials are finished and "
+                f"no room is left in {self.out} or for temporary files: "
+                f"{len(ended(history))} trials are finished and "
                 "kept; make room and repeat the command"
             )
         elif report.status == "stopped":

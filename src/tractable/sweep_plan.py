@@ -21,7 +21,7 @@ from tractable.core.cluster import check_engine, opened
 from tractable.core.engine import Engine, Flow
 from tractable.core.grid import Grid, Interval, Listed
 from tractable.core.processes import NotImportable, Reference
-from tractable.core.progress import Tally, logged
+from tractable.core.progress import Tally, logged, track
 from tractable.core.stack import POINT
 from tractable.points import RETRIES, Order, Point, Report, Same, compute, last_line, reference
 from tractable.stored_points import Numbers, is_finished, shared_points
@@ -120,7 +120,7 @@ class Plan:
         if self.runs.is_dir():
             here = {path.name for path in self.runs.iterdir()}
         known = shared_points(self.runs / "shared").rows
-        for point in self.points():
+        for point in track(self.points(), "looking at points", total=len(self.grid)):
             if point.digest in known or (
                 point.digest in here and is_finished(self.runs / point.digest)
             ):
@@ -145,6 +145,8 @@ class Plan:
             missing = self.look()
             total = len(self.grid)
             log.info("%s: %d points, %d finished", self.study.name(), total, total - missing)
+            if (self.grid.n_random or 0) > total:
+                log.info("the grid has no more: %d random ones were asked for", self.grid.n_random)
             try:
                 with _EngineWhenNeeded(workers, scheduler, client) as engine:
                     if missing:
@@ -226,7 +228,8 @@ class Plan:
             flow.again(again, seconds=BUSY_SECONDS)
         elif report.status == "full":
             raise OSError(
-                f"no room is left in {self.out}: {self._n(DONE)} of {len(self.grid)} points are "
+                f"no room is left in {self.out} or for temporary files: "
+                f"{self._n(DONE)} of {len(self.grid)} points are "
                 "finished and kept; make room and repeat the command"
             )
         elif report.attempts <= RETRIES:
