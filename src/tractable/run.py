@@ -117,8 +117,9 @@ class Run:
         title = f"{function.__name__} ({len(todo)} points)"
         computed: dict[int, xr.Dataset] = {}
         for i, dataset in self.track(self._computed(function, todo, missing), title, len(missing)):
-            netcdf.save(paths[i], dataset)
-            computed[i] = netcdf.as_read(dataset)
+            file = netcdf.packed(dataset)
+            netcdf.save(paths[i], file)
+            computed[i] = netcdf.as_read(dataset, file)
         return [computed[i] if i in computed else netcdf.load(path) for i, path in enumerate(paths)]
 
     def _computed(

@@ -341,10 +341,11 @@ class Study:
                 if time.monotonic() - begun > KEEP_SECONDS:
                     netcdf.save(done, measured)
             # The theory and the checks read what a later redrawing will read.
-            measured = netcdf.as_read(measured)
+            file = netcdf.packed(measured=measured)
+            measured = netcdf.as_read(measured, file, "measured")
             log.info("%s: measured; computing the theory", self.name())
             theory, checks, answers = self.evaluate(measured)
-        netcdf.save(result, measured=measured, theory=theory)
+        netcdf.save(result, netcdf.packed(file=file, theory=theory))
         source = self.source_file()
         store.write_json(
             run.folder / "params.json",

@@ -21,7 +21,7 @@ from tractable.core.folder import temporary_beside
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["as_read", "load", "save"]
+__all__ = ["as_read", "load", "packed", "save"]
 
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable."
 UNREAD = {"REFERENCE_LIST", "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
@@ -67,15 +67,15 @@ def load(path: str | Path, group: str | None = None) -> xr.Dataset:
     return xr.decode_cf(found)
 
 
-def save(path: str | Path, dataset: xr.Dataset | None = None, **groups: xr.Dataset) -> None:
+def save(path: str | Path, dataset: xr.Dataset | io.BytesIO | None = None, **groups: Any) -> None:
     """Write a dataset, or several groups, so that a reader sees the old file or the new one, whole.
 
     Parameters
     ----------
     path : path
         The file, in a folder that exists.
-    dataset : Dataset, optional
-        What stands at the root.
+    dataset : Dataset or BytesIO, optional
+        What stands at the root, or a file that `packed` has made.
     **groups : Dataset
         What stands in each group.
 
@@ -86,9 +86,10 @@ def save(path: str | Path, dataset: xr.Dataset | None = None, **groups: xr.Datas
     """
     path = Path(path)
     temporary = temporary_beside(path)
+    content = dataset if isinstance(dataset, io.BytesIO) else packed(dataset, **groups)
     try:
         with temporary.open("wb") as file:
-            file.write(_bytes(dataset, groups).getbuffer())
+            file.write(content.getbuffer())
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -96,19 +97,11 @@ def save(path: str | Path, dataset: xr.Dataset | None = None, **groups: xr.Datas
         raise
 
 
-def as_read(dataset: xr.Dataset) -> xr.Dataset:
-    """Return a dataset as `load` would return it from a file."""
-    import xarray as xr
-
-    from tractable.core.stack import is_plain
-
-    if is_plain(dataset):
-        return dataset
-    return xr.load_dataset(_bytes(dataset, {}), engine="h5netcdf")
-
-
-def _bytes(dataset: xr.Dataset | None, groups: Mapping[str, xr.Dataset]) -> io.BytesIO:
-    buffer, mode = io.BytesIO(), "w"
+def packed(
+    dataset: xr.Dataset | None = None, *, file: io.BytesIO | None = None, **groups: xr.Dataset
+) -> io.BytesIO:
+    """Return a file in memory, or add groups to one."""
+    buffer, mode = (io.BytesIO(), "w") if file is None else (file, "a")
     parts: list[tuple[str | None, xr.Dataset]] = [*groups.items()]
     if dataset is not None:
         parts.insert(0, (None, dataset))
@@ -116,6 +109,20 @@ def _bytes(dataset: xr.Dataset | None, groups: Mapping[str, xr.Dataset]) -> io.B
         data.to_netcdf(buffer, group=name, engine="h5netcdf", mode=mode)  # type: ignore[call-overload]  # w, then a
         mode = "a"
     return buffer
+
+
+def as_read(
+    dataset: xr.Dataset, file: io.BytesIO | None = None, group: str | None = None
+) -> xr.Dataset:
+    """Return a dataset as `load` would return it from the file that holds it, packed if need be."""
+    import xarray as xr
+
+    from tractable.core.stack import is_plain
+
+    if is_plain(dataset):
+        return dataset
+    content = packed(dataset) if file is None else io.BytesIO(file.getvalue())
+    return xr.load_dataset(content, group=group, engine="h5netcdf")
 
 
 def _plain(path: str | Path, group: str | None) -> xr.Dataset | None:

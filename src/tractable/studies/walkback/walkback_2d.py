@@ -34,7 +34,7 @@ class Walkback2d(Study):
         arxiv="1711.02282",
     )
     presets: ClassVar = {
-        "smoke": {"laws": ("ring",), "n_steps": 20, "n_hidden": 16, "n_test": 200, "n_paths": 2,
+        "smoke": {"laws": ("ring",), "n_steps": 10, "n_hidden": 16, "n_test": 200, "n_paths": 2,
                   "factor": 1.8, "n_heat": 10, "contrasts": False, "rivals": False, "far": 10},
         "paper": {"n_steps": 200_000, "n_hidden": 4096, "factor": 1.1, "n_heat": 30, "n_seeds": 5,
                   "sigma": 0.009},

@@ -27,7 +27,7 @@ class WalkbackDigits(Study):
         arxiv="1711.02282",
     )
     presets: ClassVar = {
-        "smoke": {"n_steps": 20, "n_hidden": 24, "n_draws": 100, "n_paths": 2, "n_likelihood": 10,
+        "smoke": {"n_steps": 10, "n_hidden": 24, "n_draws": 100, "n_paths": 2, "n_likelihood": 10,
                   "n_cold": 2, "n_heat": 12, "factor": 1.6, "classifier_steps": 20, "ddpm": False,
                   "mixtures": False, "far": 10, "n_far_chains": 20, "repeats": 2},
         "paper": {"n_steps": 100_000, "n_hidden": 1024, "n_seeds": 5, "n_draws": 10_000},

@@ -32,7 +32,7 @@ class WalkbackImages(Study):
         arxiv="1711.02282",
     )
     presets: ClassVar = {
-        "smoke": {"data": "digits", "n_steps": 20, "n_hidden": 24, "n_draws": 100, "n_paths": 2,
+        "smoke": {"data": "digits", "n_steps": 10, "n_hidden": 24, "n_draws": 100, "n_paths": 2,
                   "n_likelihood": 10, "classifier_steps": 20, "mixtures": False, "far": 10,
                   "n_cold": 2, "n_heat": 12, "factor": 1.6, "n_train": 400, "n_test": 200,
                   "repeats": 2, "n_components": 20},
