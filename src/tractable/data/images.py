@@ -5,7 +5,6 @@ Every reader refuses files that are cut or of another data set, and names file a
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import struct
@@ -19,6 +18,7 @@ import numpy as np
 
 from tractable.core.checks import check_choice, check_range
 from tractable.core.seeds import derive
+from tractable.data.tables import read_bytes
 
 __all__ = ["ImageData", "read_cifar10", "read_digits", "read_mnist"]
 
@@ -158,7 +158,7 @@ def read_mnist(
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     for path in paths:
-        raw = _unpacked(path)
+        raw = read_bytes(path)
         name = path.name.removesuffix(".gz")
         expected = contents.get(name)
         if expected and (found := hashlib.md5(raw, usedforsecurity=False).hexdigest()) != expected:
@@ -225,16 +225,6 @@ def _joined(
         )
     parts = {"train": slice(0, n_train), "test": slice(n_train, n_all)}
     return ImageData(np.concatenate(images), whole, classes, parts)
-
-
-def _unpacked(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if path.suffix != ".gz":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a whole gzip file: {error}") from error
 
 
 def _idx(raw: bytes, path: Path) -> np.ndarray:

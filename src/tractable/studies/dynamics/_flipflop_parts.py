@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tractable.studies.dynamics._sentiment_parts import stored_weights
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -124,7 +126,7 @@ def remember(
         **padded("edge", np.array(graph.edges(), float).reshape(-1, 2), 8 * most, ("edge", "end")),
         **padded("memory_state", points.state[memories].numpy(), N_MEMORIES, ("memory", "unit")),
         **padded("tau", decays(cell, points.state[memories]), N_MEMORIES, ("memory",), STEPS),
-        **stored(model),
+        **stored_weights(model),
     }
     variables |= {
         "count": ("dimension", count, ONE),
@@ -268,16 +270,6 @@ def padded(
     full = np.full((n, *values.shape[1:]), np.nan)
     full[: len(values)] = values
     return {name: (dims, full, attrs)}
-
-
-def stored(model: Any) -> dict[str, Any]:
-    """Return the weights as variables."""
-    variables = {}
-    for name, value in model.state_dict().items():
-        plain = "parameter_" + name.replace(".", "_")
-        dims = tuple(f"{plain}_{i}" for i in range(value.ndim))
-        variables[plain] = (dims, value.numpy(), {"units": "1", "parameter": name})
-    return variables
 
 
 def blocks_of(n_bits: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import xarray as xr
+    from torch import nn
 
     from tractable.dynamics import SequenceClassifier
     from tractable.dynamics.text import Documents
@@ -172,7 +173,7 @@ def unstable_dimensions(points: Any) -> np.ndarray:
     return (modes.eigvals.abs() > 1 + 1e-9).sum(1).numpy() if len(points) else np.zeros(0, int)
 
 
-def stored_weights(model: SequenceClassifier) -> dict[str, Any]:
+def stored_weights(model: nn.Module) -> dict[str, Any]:
     """Return the weights of a model as variables of a dataset."""
     variables = {}
     for name, value in model.state_dict().items():
