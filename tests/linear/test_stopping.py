@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,8 @@ from tractable.linear import (
     transfer_benefit,
     transfer_from_data,
 )
+from tractable.linear.examples import coordinates
+from tractable.linear.folds import fold_curves
 
 
 def test_white_inputs_are_predicted_as_they_are() -> None:
@@ -254,3 +258,24 @@ def test_overlaps_are_corrected_on_the_side_of_the_inputs() -> None:
         estimate = transfer_from_data(pair.a.X, pair.a.Y, pair.b.Y, sigma_a=0.1, sigma_b=0.1)
         found.append(abs(float(estimate.overlap[0, 0])))
     assert np.mean(found) == pytest.approx(0.6, rel=0.05)
+
+
+def test_a_fold_is_centered_on_what_it_is_trained_on() -> None:
+    random = np.random.default_rng(2)
+    X, Y = random.normal(2.0, 1.0, (9, 6)), random.normal(-3.0, 1.0, (9, 4))
+    settings: dict[str, Any] = {"learning_rate": 0.05, "depth": 1, "init_strength": 1e-12}
+    curves = fold_curves(
+        coordinates(X, Y, center=True), True, 3, norm="mean", max_steps=40, seed=5, **settings
+    )
+    parts = np.array_split(np.random.default_rng(5).permutation(9), 3)
+    for part, test, train in zip(parts, curves.test, curves.train, strict=True):
+        kept = np.setdiff1d(np.arange(9), part)
+        x, y = X - X[kept].mean(0), Y - Y[kept].mean(0)
+        alone = train_students(
+            y[kept].T @ x[kept] / 6, None, cov_x=x[kept].T @ x[kept] / 6,
+            energy=np.sum(y[kept] ** 2) / 6, steps=40, start="orthogonal", n_records=41, seed=5,
+            held_out=HeldOut(y[part].T @ x[part], x[part].T @ x[part], np.sum(y[part] ** 2)),
+            progress=False, **settings,
+        )  # fmt: skip
+        np.testing.assert_allclose(test, alone.test[0], rtol=1e-8)
+        np.testing.assert_allclose(train, alone.train[0], rtol=1e-8)
