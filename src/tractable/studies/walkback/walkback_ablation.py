@@ -56,7 +56,7 @@ class WalkbackAblation(Study):
     )
     presets: ClassVar = {
         "smoke": {
-            "n_steps": 4,
+            "n_steps": 2,
             "n_hidden": 16,
             "n_test": 100,
             "n_paths": 2,
