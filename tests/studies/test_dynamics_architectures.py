@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tractable.report import open_run, write
 from tractable.studies import find
 from tractable.studies.dynamics.dynamics_architectures import part
 from tractable.study import Table
@@ -37,3 +39,22 @@ def test_published_findings_stand_beside_those_of_every_network(tmp_path: Path) 
             assert rows[quantity][column] == pytest.approx(float(value), nan_ok=True), quantity
     assert rows["one-step error, median"][0] == "about 0.1 (Fig. 5)"
     assert "signatures that hold" in rows
+
+
+def test_a_page_is_written_again_where_the_texts_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACTABLE_DATA", str(tmp_path))
+    monkeypatch.setenv("TRACTABLE_CACHE", str(tmp_path / "cache"))
+    reviews = tmp_path / "yelp" / "yelp_academic_dataset_review.json"
+    reviews.parent.mkdir()
+    words = ("a dull flat tale", "a fine clear tale")
+    rows = [{"text": f"{words[i % 2]} {i % 7}", "stars": 1.0 + 4 * (i % 2)} for i in range(200)]
+    reviews.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    study = find("dynamics-architectures").preset(
+        "smoke", data=("yelp",), cells=("gru",), n_test=30
+    )
+    result = study.run(out=tmp_path, progress=False)
+    monkeypatch.setenv("TRACTABLE_DATA", str(tmp_path / "elsewhere"))
+    page = write(open_run(result.folder))
+    assert "yelp, gru: one step" in page.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,6 +158,14 @@ class DynamicsArchitectures(Study):
             names.setdefault(Path(self._sentiment(data, "gru").texts.choice).stem, data)
         return names
 
+    def _named_by(self, measured: xr.Dataset) -> None:
+        """Take the names of the data sets from a measurement: showing it needs no data at hand."""
+        names: dict[str, str] = {}
+        for key, name in zip(measured.network.values, measured.data_set.values, strict=True):
+            parameters = json.loads(measured.attrs[f"{key}__parameters"])
+            names.setdefault(str(name), parameters["data"])
+        self.__dict__["texts"] = names
+
     def files(self) -> list[Path]:
         """Return the texts that the run depends on."""
         found = [path for data in self.data for path in self._sentiment(data, "gru").files()]
@@ -214,6 +223,7 @@ class DynamicsArchitectures(Study):
             raise ValueError("dynamics-architectures needs trained networks: it takes measured")
         from tractable.studies.dynamics._architectures_parts import weight_correlation
 
+        self._named_by(measured)
         parts = {}
         for key, name, cell, _ in self.networks():
             study = self._sentiment(self.texts[name], cell)
@@ -228,6 +238,7 @@ class DynamicsArchitectures(Study):
         self, theory: xr.Dataset, measured: xr.Dataset
     ) -> dict[str, dict[str, Check]]:
         """Return the published signatures of every network: key to name to check."""
+        self._named_by(measured)
         table = {}
         for key, name, cell, _ in self.networks():
             study = self._sentiment(self.texts[name], cell)
@@ -236,6 +247,7 @@ class DynamicsArchitectures(Study):
         return table
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
+        self._named_by(measured)
         for key, name, cell, number in self.networks():
             one, seen = part(theory, key), part(measured, key)
             error = float(abs(one.decay - seen.decay).sel(lag=1).max())
@@ -333,11 +345,13 @@ class DynamicsArchitectures(Study):
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         from tractable.studies.dynamics._architectures_parts import answers
 
+        self._named_by(measured)
         yield from answers(self, theory, measured)
 
     def figures(self, theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         from tractable.studies.dynamics._architectures_figures import figures
 
+        self._named_by(measured)
         return figures(self, theory, measured)
 
     def cost(self, run: Run) -> Cost:
@@ -356,8 +370,6 @@ ONE = {"units": "1"}
 
 def measure_one(parameters: dict[str, Any], seed: int, device: str) -> xr.Dataset:
     """Train and take apart one network."""
-    import json
-
     study = DynamicsSentiment.from_parameters(parameters)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(seed, Path(folder), device, show_progress=False)
