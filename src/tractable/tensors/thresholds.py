@@ -247,8 +247,8 @@ def spectral_threshold(
 
     Examples
     --------
-    >>> round(spectral_threshold((100, 100, 100)), 12)
-    0.1
+    >>> spectral_threshold((50, 60, 75))
+    0.128224
     """
     for size in shape:
         check_count("shape", size, 2)
