@@ -18,6 +18,7 @@ from tractable.tensors import (
     detectability,
     spectral_threshold,
 )
+from tractable.tensors.detectability import component_priors
 from tractable.tensors.learning import refitted
 
 SHAPE = (20, 30, 40)
@@ -87,6 +88,28 @@ def test_the_noise_of_a_component_is_that_of_its_own_strength() -> None:
     size = prod(fit.shape) ** (1 / 3)
     expected = noise * size / float(sample.W.square().sum())
     assert found == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("noise", "found"), [(0.08, True), (0.14, False)])
+def test_als_is_said_to_find_what_is_below_the_spectral_threshold(
+    noise: float, found: bool
+) -> None:
+    shape = (60, 80, 100)
+    sample = SpikedTensor(shape, 1, PRIOR, noise).sample(0)
+    fit = amp(sample.Y, 1, priors=PRIOR, noise=noise, units="model", progress=False)
+    component = detectability(fit).components[0]
+    assert component.als == found == (component.noise < spectral_threshold(shape))
+
+
+def test_a_mean_within_its_sampling_error_is_none() -> None:
+    for seed in range(3):
+        sample = SpikedTensor((60, 80, 100), 1, Gaussian(0.0), 0.01).sample(seed)
+        fit = amp(
+            sample.Y, 1, priors=Gaussian(0.0), noise=0.01, units="model", init="spectral",
+            tol=5e-4, progress=False,
+        )  # fmt: skip
+        assert fit.predicted_cosine.min() > 0.9
+        assert [prior.mean for prior in component_priors(fit, 0)] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("prior", [TruncatedGaussian(0.3, 2.0), GaussBernoulli(0.4, 0.5, 1.5)])
