@@ -64,6 +64,12 @@ def test_units_and_errors_of_a_result() -> None:
     assert result.cosine[-1, 0, 0] == pytest.approx(0.900, abs=1e-3)
 
 
+def test_strength_of_a_result_is_that_of_its_noise() -> None:
+    shape, priors = (100, 200, 400), [Gaussian(0.6), Gaussian(0.4), Gaussian(0.8)]
+    found = state_evolution(shape, priors, 0.1)
+    assert found.beta == pytest.approx(signal_strength(shape, priors, noise=0.1).beta, rel=1e-12)
+
+
 def test_what_has_not_converged_says_so() -> None:
     with pytest.warns(ConvergenceWarning, match="3 sweeps"):
         result = state_evolution((1, 1, 1), Gaussian(0.4), 0.3, max_iter=3)
