@@ -101,3 +101,13 @@ def test_maps_pooled_positions_and_reconstruction() -> None:
         linearity(conv, None, images, position=(16, 2))
     with pytest.raises(ValueError, match="at least 50"):
         linearity(conv, None, images[:40])
+
+
+def test_the_window_follows_a_map_that_is_coarser_in_one_direction() -> None:
+    """A unit of a map pooled by rows sees the two pixels there, and the window is around them."""
+    images = torch.rand(400, 1, 16, 32, generator=torch.Generator().manual_seed(0))
+    pooled = torch.nn.Sequential(torch.nn.AvgPool2d((1, 2)))
+    found = linearity(pooled, "0", images, window=5)
+    assert found.r2 > 0.999
+    down = torch.nn.Sequential(torch.nn.AvgPool2d((2, 1)))
+    assert linearity(down, "0", images.transpose(2, 3), window=5).r2 > 0.999
