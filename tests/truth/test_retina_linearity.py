@@ -111,3 +111,21 @@ def test_the_window_follows_a_map_that_is_coarser_in_one_direction() -> None:
     assert found.r2 > 0.999
     down = torch.nn.Sequential(torch.nn.AvgPool2d((2, 1)))
     assert linearity(down, "0", images.transpose(2, 3), window=5).r2 > 0.999
+
+
+def test_the_last_fifth_of_the_images_is_scored() -> None:
+    images = gaussian(503)
+    found = linearity(drive, None, images)
+    np.testing.assert_allclose(found.actual, drive(images)[402:].double().numpy(), rtol=1e-6)
+    assert len(found.predicted) == 101
+
+
+def test_the_curve_behind_a_linear_filter_follows_no_scatter() -> None:
+    """A drive with scatter of variance 1/4 that no curve of it explains: R2 is 1 / 1.25."""
+
+    def scattered(x: Tensor) -> Tensor:
+        d = drive(x.double())
+        return d[:, :1] + 0.5 * 2**0.5 * torch.sin(40 * d[:, 1:2])
+
+    found = linearity(scattered, None, gaussian(10_000))
+    assert found.ln_r2[0] == pytest.approx(0.8, abs=0.03)
