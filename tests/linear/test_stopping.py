@@ -17,6 +17,7 @@ from tractable.linear import (
     noisy_task,
     optimal_shrinkage,
     optimal_stopping,
+    spike_forward,
     train_students,
     transfer_benefit,
     transfer_from_data,
@@ -279,3 +280,39 @@ def test_a_fold_is_centered_on_what_it_is_trained_on() -> None:
         )  # fmt: skip
         np.testing.assert_allclose(test, alone.test[0], rtol=1e-8)
         np.testing.assert_allclose(train, alone.train[0], rtol=1e-8)
+
+
+def test_errors_with_and_without_the_noise_of_the_targets_agree() -> None:
+    task = noisy_task([6.0, 4.0], n_in=100, n_out=60, seed=1)
+    report = optimal_stopping(task.X, task.Y, 0.01, norm="sum", init_strength=1e-5)
+    power = float(np.sum((report.snr * report.sigma * np.sqrt(task.X.shape[1])) ** 2))
+    noise = task.Y.size * report.sigma**2
+    assert report.expected_test is not None
+    with_noise = (report.expected_test * power + noise) / (power + noise)
+    assert report.expected_loss == pytest.approx(with_noise, rel=1e-9)
+
+
+def test_steps_of_held_out_training_are_times_over_the_rate() -> None:
+    task = noisy_task([5.0], n_in=30, n_out=20, n_examples=45, inputs="gaussian", seed=0)
+    with quiet():
+        report = optimal_stopping(task.X, task.Y, 0.5, max_steps=3000)
+    assert report.step == round(report.time / 0.5)
+
+
+def test_each_task_is_measured_by_its_own_outputs() -> None:
+    by_outputs = transfer_benefit([2.0], [5.0], 0.6, 0.5, 1.5, noise_convention="n_out")
+    by_inputs = transfer_benefit([2.0 * 0.5**0.5], [5.0 * 1.5**0.5], 0.6, 0.5, 1.5)
+    assert by_outputs.benefit == pytest.approx(by_inputs.benefit, rel=1e-9)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("density", [1.0, 3.0])
+def test_dense_examples_are_inputs_of_that_variance(density: float, depth: int) -> None:
+    """(L8) with inputs of variance D: the modes end at those of the data and run D times faster."""
+    t = np.linspace(0, 4, 9)
+    found = generalization_curve(
+        [3.0], 0.5, t, n_in=100, depth=depth, density=density, init_strength=1e-3
+    )
+    end = spike_forward(density**0.5 * np.array([3.0]), 0.5).s_data / density**0.5
+    expected = deep_strength(density * end, t, 1e-3, depth, lam=density)
+    np.testing.assert_allclose(found.strengths[0], expected, rtol=1e-6)

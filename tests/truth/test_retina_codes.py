@@ -324,3 +324,26 @@ def test_bad_calls_are_refused_by_name(message: str) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         REFUSALS[message]()
     assert message in str(caught.value)
+
+
+def test_fields_that_differ_by_a_shade_alone_are_one() -> None:
+    """Each field is shown around gray: one that only becomes lighter has no complexity."""
+    field = gabor(0.0)
+
+    def shaded(x: Tensor) -> Tensor:
+        return drive(x, field) + 5 * x.flatten(1).sum(1, keepdim=True) ** 2 / SIDE**2
+
+    found = complexity(shaded, shape=SHAPE, n_init=20)
+    assert found.cosine[0] < 0.999
+    assert found.complexity[0] < 1e-5
+
+
+def test_deviation_over_two_images_and_the_error_of_a_mean() -> None:
+    image = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
+    field = gabor(0.0).numpy()
+    found = complexity(squared, shape=SHAPE, images=torch.cat([image, -image]))
+    assert found.complexity[0] == pytest.approx(0.1 * np.abs(field / field.std()).mean(), rel=1e-5)
+    values = np.array([1.0, 2.0, 4.0, np.nan])
+    mean, error = ComplexityResult(values, values, np.full(4, 2), "layer").mean()
+    assert mean == pytest.approx(7 / 3)
+    assert error == pytest.approx(1.96 * np.std(values[:3], ddof=1) / 3**0.5)

@@ -201,3 +201,18 @@ def test_noise_has_its_standard_deviation_and_is_off_in_eval_mode() -> None:
     assert not torch.equal(both(image), both(image))
     both.eval()
     assert torch.equal(both(image), both(image))
+
+
+def test_the_mean_of_a_cell_adds_no_scatter_to_its_average() -> None:
+    """|w x| has no field: what is left at n draws has the deviation sd(u) / (std sqrt n)."""
+    n, side = 2000, 12
+    w = torch.randn(20, side * side, generator=torch.Generator().manual_seed(1)).double()
+    w = w - w.mean(1, keepdim=True)
+    w = w / w.norm(dim=1, keepdim=True)
+
+    def cells(x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1).double() @ w.T).abs()
+
+    found = sta(cells, n=n, std=0.1, shape=(1, side, side), through="post", seed=2).rf
+    scatter = np.sqrt((found**2).mean()) * n**0.5
+    assert scatter == pytest.approx((1 - 2 / np.pi) ** 0.5, rel=0.05)
