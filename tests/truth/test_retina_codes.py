@@ -278,7 +278,9 @@ REFUSALS = {
     "pairs must be one of": lambda: separability(nn.Identity(), None, X, Y, pairs="some"),
     "n_fit must be": lambda: separability(nn.Identity(), None, X, Y, n_fit=1),
     "C must be": lambda: separability(nn.Identity(), None, X, Y, C=0),
-    "channels must be of": lambda: separability(nn.Identity(), None, X, Y, channels=[1]),
+    "channels must be whole numbers of": lambda: separability(
+        nn.Identity(), None, X, Y, channels=[1]
+    ),
     "through must be one of": lambda: separability(nn.Identity(), None, X, Y, through="both"),
     "through and pad must be left out": lambda: separability(X.numpy(), "a", X, Y),
     "model must be activations": lambda: separability(X[:9], None, X, Y),

@@ -109,7 +109,13 @@ def read_images(path: str) -> Tensor:
             "images must be numbers of shape (n, H, W), (n, C, H, W) or (n, H, W, 3), got "
             f"{array.dtype} {array.shape}"
         )
-    values = array.astype(np.float32) / (255.0 if array.dtype == np.uint8 else 1.0)
+    largest = {"uint8": 255.0, "uint16": 65535.0}.get(array.dtype.name, 1.0)
+    if array.dtype.kind in "iu" and largest == 1.0 and array.max() > 1:
+        raise ValueError(
+            f"images must be bytes, 16-bit numbers or floats in [0, 1], got {array.dtype} up to "
+            f"{array.max()}"
+        )
+    values = array.astype(np.float32) / np.float32(largest)
     if not np.isfinite(values).all():
         raise ValueError(f"images must be finite, got {(~np.isfinite(values)).sum()} bad pixels")
     if values.ndim == 3:
@@ -128,13 +134,22 @@ def _pictures(folder: Path) -> np.ndarray:
     found: list[np.ndarray] = []
     for file in files:
         with Image.open(file) as picture:
-            found.append(np.asarray(picture.convert("L" if picture.mode in "L1" else "RGB")))
+            found.append(_pixels(picture))
         if found[-1].shape != found[0].shape:
             raise ValueError(
                 f"images must be pictures of one size and kind, got {found[0].shape} of "
                 f"{files[0].name} and {found[-1].shape} of {file.name}"
             )
     return np.stack(found)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """Return gray (H, W) of bytes, 16 bits or floats, or colors (H, W, 3) of bytes."""
+    if picture.mode == "F":
+        return np.asarray(picture)
+    if picture.mode.startswith("I"):
+        return np.asarray(picture).astype(np.uint16)
+    return np.asarray(picture.convert("L" if picture.mode in ("L", "1", "LA") else "RGB"))
 
 
 def chosen_layers(model: nn.Module, layers: tuple[str, ...]) -> list[str]:

@@ -132,7 +132,9 @@ class RetinaOwn(Study):
             along, field = measured["direction"], measured["rf"]
             found["slope"] = (field * along).sum(along.dims, skipna=False)
             found["slope"].attrs["units"] = "activation / intensity"
-            floor = anisotropy_floor(min(measured.sizes["row"], measured.sizes["column"], 64))
+            floor = anisotropy_floor(
+                (min(measured.sizes["row"], 64), min(measured.sizes["column"], 64))
+            )
             found["floor"] = ("statistic", np.array(floor), ONE)
         if not self.model:
             from tractable.studies.vision._retina_own_parts import planted_fields

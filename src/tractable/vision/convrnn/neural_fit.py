@@ -347,7 +347,7 @@ def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndar
     ValueError
         Another number of images or bins than the responses have, NaN.
     """
-    values = getattr(features, "values", features)
+    values = features if hasattr(features, "detach") else getattr(features, "values", features)
     if hasattr(features, "valid"):  # a TimeSeries (B, T, C, H, W): time goes last
         values = values.detach().cpu().flatten(2).transpose(1, 2).numpy()
     elif hasattr(values, "detach"):

@@ -93,6 +93,9 @@ class Recordings:
                 raise ValueError(
                     f"{name} must have {wanted} entries, got {len(getattr(self, name))}"
                 )
+        check_finite("time_ms", self.time_ms)
+        if (np.diff(self.time_ms) <= 0).any():
+            raise ValueError(f"time_ms must increase from bin to bin, got {self.time_ms}")
 
     # --- from what there is ------------------------------------------------------------------
 

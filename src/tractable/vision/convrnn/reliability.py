@@ -202,7 +202,12 @@ def checked_responses(responses: ArrayLike) -> np.ndarray:
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the correlation over the first axis; 0 where one of them does not vary."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
-    small = norm <= 1e-12 * max(float(np.max(norm, initial=0.0)), 1e-300)
-    return np.where(small, 0.0, (a * b).sum(0) / np.where(small, 1.0, norm))
+    parts = []
+    for values in (a, b):
+        size = np.abs(values).max(0, initial=0.0)
+        part = values / np.where(size > 0, size, 1.0)  # no unit is too small or too large
+        part = part - part.mean(0)
+        length = np.sqrt((part * part).sum(0))
+        rounding = max(1e-11, 64 * float(np.finfo(part.dtype).eps)) * len(values) ** 0.5
+        parts.append(np.where(length <= rounding, 0.0, part / np.where(length > 0, length, 1.0)))
+    return np.asarray((parts[0] * parts[1]).sum(0))

@@ -256,6 +256,8 @@ def object_solution_times(
         raise ValueError(f"time_ms must have one axis, got shape {t.shape}")
     check_finite("time_ms", t)
     y = np.asarray(labels)
+    if y.dtype.kind == "f":
+        check_finite("labels", y)
     kinds, which = np.unique(y, return_inverse=True)
     if y.ndim != 1 or len(kinds) < 2:
         raise ValueError(f"labels must name two classes or more, one for each image, got {y.shape}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import as_floats, check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 from tractable.core.seeds import derive, generator
 from tractable.vision.retina.errors import check_image_shape
 from tractable.vision.retina.field_sets import SILENT
@@ -143,7 +143,7 @@ def complexity(
     (True, True)
     """
     if images is None:
-        check_range("n_init", n_init, 2)
+        check_count("n_init", n_init, 2)
         check_range("std", std, 0.0, open_low=True)
         check_finite("std", float(std))
         size = shape or getattr(model, "in_shape", None)

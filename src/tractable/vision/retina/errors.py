@@ -47,6 +47,8 @@ def check_images(
         raise TypeError(f"{name} must be a tensor (B, C, H, W), got {type(images).__name__}")
     got = tuple(images.shape)
     wanted = "(B, C, H, W)" if shape is None else "(B, " + ", ".join(map(str, shape)) + ")"
+    if images.ndim == 4 and len(images) == 0:
+        raise ValueError(f"{name} must hold at least one image, got shape {got}")
     if images.ndim != 4 or (shape is not None and got[1:] != tuple(shape)):
         hint = "; add a first dimension?" if images.ndim == 3 else ""
         raise ValueError(f"{name} must have shape {wanted}, got {got}{hint}")

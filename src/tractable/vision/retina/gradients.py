@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count
 from tractable.core.progress import track
 from tractable.vision.retina.backward import QuickConvolutions
 from tractable.vision.retina.errors import check_image_shape, check_images
@@ -88,11 +89,29 @@ def select_units(
     if u.ndim == 4:
         row, column = place_in(u.shape[2:], position)
         u = u[:, :, row, column]
-    chosen = list(range(u.shape[1])) if units is None else [int(i) for i in units]
-    if not chosen or min(chosen) < 0 or max(chosen) >= u.shape[1]:
-        raise ValueError(f"units must be channels 0 .. {u.shape[1] - 1}, got {chosen}")
+    n = u.shape[1]
+    chosen = list(range(n)) if units is None else channel_numbers("units", units, n)
     index = np.array([(channel, row, column) for channel in chosen], dtype=np.int64)
     return (u if units is None else u[:, chosen]), index
+
+
+def channel_numbers(name: str, given: Any, n: int) -> list[int]:
+    """Return the numbers of channels that were given as numbers, or as a mask of all of them.
+
+    Examples
+    --------
+    >>> channel_numbers("units", [0, 2], 4), channel_numbers("units", [True, False, True], 3)
+    ([0, 2], [0, 2])
+    """
+    values = np.asarray(given)
+    if values.dtype == bool and values.shape == (n,):
+        values = np.flatnonzero(values)
+    whole = values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iu"
+    if not whole or values.min() < 0 or values.max() >= n:
+        raise ValueError(
+            f"{name} must be whole numbers of 0 .. {n - 1}, or a mask of all {n}, got {given!r}"
+        )
+    return [int(i) for i in values]
 
 
 def place_in(size: Sequence[int], position: str | tuple[int, int]) -> tuple[int, int]:
@@ -107,8 +126,8 @@ def place_in(size: Sequence[int], position: str | tuple[int, int]) -> tuple[int,
     if isinstance(position, str):
         check_choice("position", position, ("center",))
         return height // 2, width // 2
-    if len(position) != 2:
-        raise ValueError(f"position must be (row, column), got {position}")
+    if np.shape(position) != (2,) or np.asarray(position).dtype.kind not in "iu":
+        raise ValueError(f"position must be whole numbers (row, column), got {position!r}")
     row, column = (int(side) for side in position)
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(
@@ -125,7 +144,7 @@ def base_images(
     shape: tuple[int, int, int] | None,
 ) -> tuple[Tensor, str]:
     """Return base images (m, C, H, W) in float64 and their name."""
-    check_range("n_images", n_images, 1)
+    check_count("n_images", n_images)
     if images is not None:
         check_images("images", images, finite=True)
     if isinstance(base, Tensor):

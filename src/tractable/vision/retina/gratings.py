@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import as_floats, check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 from tractable.vision.retina.errors import check_image_shape
 from tractable.vision.retina.field_sets import SILENT
 from tractable.vision.retina.gradients import select_units
@@ -261,8 +261,8 @@ def gratings(
     >>> tuning.response.shape, tuning.ratio().shape
     ((2, 5, 12, 8), (2,))
     """
-    check_range("n_theta", n_theta, 2)
-    check_range("n_phase", n_phase, 4)
+    check_count("n_theta", n_theta, 2)
+    check_count("n_phase", n_phase, 4)
     size = shape or getattr(model, "in_shape", None)
     if size is None:
         raise ValueError("shape=(C, H, W) of the image must be given: the model has no in_shape")

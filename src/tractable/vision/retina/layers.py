@@ -8,7 +8,7 @@ layer is found without a change of the user's code, and no second copy of the we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from tractable.core.checks import check_choice, check_range, nearest_names
+from tractable.core.checks import check_choice, check_count, nearest_names
 from tractable.train.records import mode
 from tractable.vision.retina.errors import check_images
 
@@ -31,10 +31,16 @@ Activations = Model | Tensor | np.ndarray  # or what was recorded elsewhere
 NONLINEARITIES = {
     getattr(place, name)
     for place in (functional, torch, Tensor)
-    for base in ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "celu", "relu6")
+    for base in (
+        "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "celu", "relu6", "prelu",
+        "rrelu", "hardtanh", "hardsigmoid", "hardswish", "mish", "softsign", "logsigmoid",
+        "threshold", "tanhshrink", "softshrink", "hardshrink", "tanh", "sigmoid", "clamp", "clip",
+        "clamp_min", "clamp_max",
+    )
     for name in (base, f"{base}_")
     if hasattr(place, name)
-} | {functional.hardswish, functional.mish, torch.tanh, torch.sigmoid, Tensor.tanh, Tensor.sigmoid}
+}  # fmt: skip
+RESHAPING = ("max_pool", "glu")  # nonlinear, and of another shape: no identity can stand for them
 
 
 class Nonlinearities(TorchFunctionMode):
@@ -48,18 +54,21 @@ class Nonlinearities(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Watch one call of torch."""
         kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        if self.linear and any(part in name for part in RESHAPING):
+            raise ValueError(
+                f"through='linear' replaces nonlinearities by the identity, which {name} has not; "
+                "take a layer before it, or through='pre'"
+            )
         if func not in NONLINEARITIES:
             return func(*args, **kwargs)
-        x = args[0] if args else kwargs.pop("input")
+        x = args[0] if args else kwargs["input"]
         if self.linear:
             return x
-        kwargs.pop("inplace", None)  # in place would destroy the pre-activation
-        name = func.__name__.removesuffix("_")
-        out_of_place = next(
-            (getattr(place, name) for place in (functional, torch) if hasattr(place, name)), func
-        )
-        y = out_of_place(x, *args[1:], **kwargs)
-        self.seen.append((x, y))
+        in_place = name.endswith("_") or kwargs.get("inplace") or any(v is True for v in args[1:])
+        before = x.clone() if in_place else x  # the pre-activation is about to be overwritten
+        y = func(*args, **kwargs)
+        self.seen.append((before, y))
         return y
 
     def before(self, y: Tensor) -> Tensor:
@@ -99,7 +108,8 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
         Name of a submodule; None takes the model's own output.
     through : str
         ``"post"``: what the layer returns. ``"pre"``: before its nonlinearity, if it ends with
-        one. ``"linear"``: as ``"pre"``, with all nonlinearities replaced by the identity.
+        one. ``"linear"``: as ``"pre"``, with all nonlinearities replaced by the identity; a network
+        with max pooling or gated linear units before the layer is refused.
 
     Returns
     -------
@@ -133,9 +143,10 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
             raise _Reached
 
         watch = Nonlinearities(linear=through == "linear")
+        watching = nullcontext() if through == "post" else watch
         handle = None if module is None else module.register_forward_hook(hook)
         try:
-            with watch:
+            with watching:
                 if module is None:
                     found.append(model(images))
                 else:
@@ -225,7 +236,7 @@ def activations(
     torch.Size([5, 2])
     """
     check_images("images", images, finite=True)
-    check_range("batch_size", batch_size, 1)
+    check_count("batch_size", batch_size)
     parts = []
     if isinstance(model, Tensor | np.ndarray):
         for u in recorded(model, layer, through, pad, len(images)).split(batch_size):

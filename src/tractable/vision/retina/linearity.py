@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 from torch import Tensor
 
-from tractable.core.checks import as_floats, check_choice, check_range
+from tractable.core.checks import as_floats, check_choice, check_count, check_range
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.layers import Activations, activations
 from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
@@ -163,7 +163,10 @@ def linearity(
     shape = _shape(model, layer, images, through)
     if position == "pooled" and window is None:
         window = min(images.shape[2:]) // 2 | 1
-    places, scale = _places(shape, tuple(images.shape), position)
+    if len(shape) == 2 and window is not None:
+        raise ValueError(f"window must be None for a layer without a map, got {window}")
+    places = _places(shape, position)
+    scale = _strides(model, layer, images, through, shape) if window is not None else (1, 1)
     u = activations(
         model, layer, images, through=through, batch_size=batch_size,
         select=(lambda a: a) if len(shape) == 2 else _at(places),
@@ -171,7 +174,7 @@ def linearity(
     y = u.double().numpy()
     y = y[:, None] if len(shape) == 2 else y  # (n, places, channels)
     n_fit = len(images) - int(np.ceil(SCORED * len(images)))
-    x = [_window(images, (r * scale[0], c * scale[1]), window) for r, c in places]
+    x = [_window(images, _pixel(place, scale, shape, images), window) for place in places]
     fit_x = np.concatenate([part[:n_fit] for part in x])
     test_x = np.concatenate([part[n_fit:] for part in x])
     fit_y = np.concatenate([y[:n_fit, i] for i in range(len(places))])
@@ -207,6 +210,8 @@ def reconstruction(
     if position == "all":
         y = images.flatten(1)
     else:
+        if isinstance(position, str):
+            check_choice("position", position, ("center", "all"))
         middle = (height // 2, width // 2)
         row, column = middle if position is None or isinstance(position, str) else position
         _inside("position", (int(row), int(column)), (height, width))
@@ -273,28 +278,59 @@ def _shape(model: Activations, layer: str | None, images: Tensor, through: str) 
     return tuple(activations(model, layer, images[:1], through=through).shape)
 
 
-def _places(
-    shape: tuple[int, ...], image: tuple[int, ...], position: Position
-) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """Return the positions in the map and the pixels per step of it."""
+def _strides(
+    model: Activations, layer: str | None, images: Tensor, through: str, shape: tuple[int, ...]
+) -> tuple[int, int]:
+    """Return pixels between neighbors of a map: by how much it grows with the image."""
+    height, width = shape[2:]
+    plain = max(1, images.shape[2] // height), max(1, images.shape[3] // width)
+    if isinstance(model, Tensor | np.ndarray):
+        return plain
+    more = 64
+    larger = images.new_zeros(1, images.shape[1], images.shape[2] + more, images.shape[3] + more)
+    try:
+        grown = activations(model, layer, larger, through=through).shape
+    except (RuntimeError, ValueError):  # a network of images of one size
+        return plain
+    if len(grown) != 4 or grown[2] <= height or grown[3] <= width:
+        return plain
+    return max(1, round(more / (grown[2] - height))), max(1, round(more / (grown[3] - width)))
+
+
+def _pixel(
+    place: tuple[int, int], stride: tuple[int, int], shape: tuple[int, ...], images: Tensor
+) -> tuple[int, int]:
+    """Return the pixel over which a unit lies: the middles of map and image agree."""
+    if len(shape) == 2:
+        return 0, 0
+    at = [
+        int(np.floor((p - (side - 1) / 2) * step + (size - 1) / 2))
+        for p, step, side, size in zip(place, stride, shape[2:], images.shape[2:], strict=True)
+    ]
+    return min(max(at[0], 0), images.shape[2] - 1), min(max(at[1], 0), images.shape[3] - 1)
+
+
+def _places(shape: tuple[int, ...], position: Position) -> list[tuple[int, int]]:
+    """Return the positions in the map."""
     if len(shape) == 2:
         if position is not None:
             raise ValueError(f"position must be None for a layer without a map, got {position!r}")
-        return [(0, 0)], (1, 1)
+        return [(0, 0)]
     height, width = shape[2:]
-    scale = (max(1, image[2] // height), max(1, image[3] // width))
     center = (height // 2, width // 2)
     if position is None:
-        return [center], scale
+        return [center]
     if isinstance(position, str):
-        check_choice("position", position, ("pooled",))
+        check_choice("position", position, ("center", "pooled"))
+        if position == "center":
+            return [center]
         step = max(1, min(height, width) // 8)
         return [
             (center[0] + i * step, center[1] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)
-        ], scale
+        ]
     place = (int(position[0]), int(position[1]))
     _inside("position", place, (height, width))
-    return [place], scale
+    return [place]
 
 
 def _inside(name: str, place: tuple[int, int], shape: tuple[int, int]) -> None:
@@ -311,8 +347,9 @@ def _window(images: Tensor, place: tuple[int, int], window: int | None) -> np.nd
     """Return the flat pixels around a place, those outside the image as zeros."""
     if window is None:
         return images.flatten(1).numpy()
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"window must be odd and positive, got {window}")
+    check_count("window", window)
+    if window % 2 == 0:
+        raise ValueError(f"window must be odd, got {window}")
     from torch.nn import functional
 
     half = window // 2

@@ -88,9 +88,15 @@ def opposite_ratio(rf: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def anisotropy_floor(size: int, n: int = 200, seed: int = 0) -> tuple[float, float]:
-    """Return mean A and mean radial fraction of white noise of this size: what chance gives."""
-    noise = np.random.default_rng(seed).standard_normal((n, size, size))
+def anisotropy_floor(
+    size: int | tuple[int, int], n: int = 200, seed: int = 0
+) -> tuple[float, float]:
+    """Return mean A and mean radial fraction of white noise of this size: what chance gives.
+
+    ``size`` is the side of a square, or height and width.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    noise = np.random.default_rng(seed).standard_normal((n, height, width))
     few = noise[: min(n, 40)]
     return float(orientation(noise).anisotropy.mean()), float(radial_fraction(few).mean())
 

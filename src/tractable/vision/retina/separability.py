@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tractable.core.checks import check_choice, check_range
+from tractable.core.checks import check_choice, check_count, check_range
 from tractable.core.progress import track
 from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.gradients import channel_numbers
 from tractable.vision.retina.layers import Activations, activations
 from tractable.vision.retina.margin import fit_margin
 
@@ -174,7 +175,7 @@ def separability(
     1.0
     """
     check_images("images", images, finite=True)
-    check_range("n_fit", n_fit, 2)
+    check_count("n_fit", n_fit, 2)
     check_range("C", C, 0.0, open_low=True)
     y = np.asarray(labels)
     if y.shape != (len(images),) or y.dtype.kind not in "iu":
@@ -254,10 +255,7 @@ def _pairs(pairs: Pairs, classes: list[int]) -> list[tuple[int, int]]:
 def _chosen(u: Tensor, channels: Sequence[int] | None) -> Tensor:
     if channels is None:
         return u
-    chosen = [int(c) for c in channels]
-    if not chosen or min(chosen) < 0 or max(chosen) >= u.shape[1]:
-        raise ValueError(f"channels must be of 0 .. {u.shape[1] - 1}, got {chosen}")
-    return u[:, chosen]
+    return u[:, channel_numbers("channels", channels, u.shape[1])]
 
 
 def _scale(code: np.ndarray, rows: np.ndarray, standardize: bool) -> tuple[Any, Any]:
