@@ -15,6 +15,7 @@ from tractable.vision.convrnn import (
     d_prime,
     image_splits,
     layer_preference,
+    layers_to_bins,
     neural_fit,
     object_solution_times,
     rdm,
@@ -414,3 +415,33 @@ def test_dissimilarities_are_those_of_rsatoolbox() -> None:
     stack = toolbox.rdm.concat(theirs)
     bounds = toolbox.inference.boot_noise_ceiling(stack, method="spearman", rdm_descriptor="index")
     assert rdm_noise_ceiling([rdm(x), rdm(y)]) == pytest.approx(tuple(map(float, bounds)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("decay", "period"), [(0.9, 12.0), (0.7, 5.0)])
+def test_latents_turn_once_in_a_period_and_decay(decay: float, period: float) -> None:
+    """Without a drive the recursion has the closed form a rho^t cos(2 pi t / P + phase)."""
+    found = ar2_latents(3, 4, 40, drive=0.0, decay=decay, period=period, seed=1)
+    t = np.arange(40)
+    turn = 2 * np.pi * t / period
+    waves = (decay**t)[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
+    rows = found.reshape(-1, 40).T
+    left = rows - waves @ np.linalg.lstsq(waves, rows, rcond=None)[0]
+    np.testing.assert_allclose(left, 0, atol=1e-12)
+
+
+def test_a_bin_takes_the_layer_that_its_middle_lies_in() -> None:
+    layers = [np.zeros((5, 2)), np.ones((5, 3))]
+    found = layers_to_bins(layers, 4, shares=[0.6, 0.4])  # middles .125, .375, .625, .875
+    assert [part.shape[1] for part in found] == [2, 2, 3, 3]
+
+
+def test_reliability_of_sums_is_that_of_many_draws() -> None:
+    """Variance over repetitions of the summed counts, at strong dispersion and a strong gain."""
+    made = SyntheticNeurons(n_neurons=4, rate_hz=100, bin_ms=100, dispersion=0.5, gain_sd=0.7)
+    random = np.random.default_rng(0)
+    expected = random.uniform(5, 30, (3, 1, 2))
+    gain = random.gamma(0.7**-2, 0.7**2, (200_000, 3, 1, 1))
+    counts = random.poisson(random.gamma(1 / 0.5, 0.5 * expected * gain)).sum(3)
+    signal, noise = counts.mean(0).var(0), counts.var(0).mean(0) / 6
+    found = made.average_reliability(expected, 6)
+    np.testing.assert_allclose(found, signal / (signal + noise), rtol=0.01)
