@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tractable.vision.convrnn.corrupt import noisy, occluded, shrunk
+from tractable.vision.convrnn.recall import digit_parts
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
@@ -50,3 +51,17 @@ def test_nan_and_wrong_shapes_are_refused() -> None:
         noisy(torch.zeros(4, 4), 0.5)
     with pytest.raises(ValueError, match="share"):
         occluded(torch.zeros(1, 1, 4, 4), 1.0)
+
+
+def test_one_patch_that_lies_inside_is_a_square_of_the_share() -> None:
+    hidden = occluded(torch.ones(200, 1, 32, 32), 0.25, n_patches=1, fill=0.0)[:, 0] == 0
+    rows, columns = hidden.any(2).sum(1), hidden.any(1).sum(1)
+    squares = int(((rows == 16) & (columns == 16)).sum())
+    assert squares > 20  # a patch of 16 lies inside of 32 at 17 of 47 places in each direction
+
+
+def test_digits_range_from_minus_one_to_one() -> None:
+    train, _, test, _ = digit_parts()
+    pixels = torch.cat([train, test])
+    assert pixels.min() == -1
+    assert pixels.max() == 1
