@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 from tractable.core.checks import (
     as_floats,
@@ -64,12 +65,8 @@ class Toy:
         constant = np.log(2 * np.pi * self.noise**2) + np.log(len(self.centers))
         parts = []
         for start in range(0, len(x), BLOCK):
-            exponent = squared_distances(x[start : start + BLOCK], self.centers)
-            exponent /= -2 * self.noise**2
-            # In place, for half the time of scipy's logsumexp.
-            peak = exponent.max(axis=1)
-            np.exp(np.subtract(exponent, peak[:, None], out=exponent), out=exponent)
-            parts.append(peak + np.log(exponent.sum(axis=1)))
+            square = squared_distances(x[start : start + BLOCK], self.centers)
+            parts.append(logsumexp(-square / (2 * self.noise**2), axis=1))
         return np.concatenate(parts) - constant
 
     def mean_log_density(self) -> float:

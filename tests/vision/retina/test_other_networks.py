@@ -28,6 +28,7 @@ from tractable.vision.retina import (
     orientation,
     receptive_fields,
     reconstruction,
+    rf_ensemble,
     separability,
 )
 from tractable.vision.retina.layers import activations, capture
@@ -60,6 +61,17 @@ def test_a_nonlinearity_in_place_is_not_lost(act: str, through: str) -> None:
     model, x = InPlace(ACTS[act]), torch.randn(6, 1, 12, 15)
     torch.testing.assert_close(activations(model, None, x, through=through), model(x).detach())
     assert torch.equal(activations(model, "c", x, through=through), model.c(x).detach())
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_fields_through_a_nonlinearity_in_place_are_its_gradients(act: str) -> None:
+    torch.manual_seed(0)
+    model, x = InPlace(ACTS[act]).double(), torch.randn(4, 1, 9, 11, dtype=torch.float64)
+    found = rf_ensemble(model, None, x, through="post")
+    leaf = x.clone().requires_grad_()
+    unit = model(leaf)[:, 1, 5 // 2, 7 // 2].sum()
+    (expected,) = torch.autograd.grad(unit, leaf)
+    np.testing.assert_allclose(found[1], expected[:, 0].numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +195,10 @@ def test_pictures_of_more_than_eight_bits(tmp_path: Path) -> None:
         found = read_images(str((tmp_path / name).parent))
         assert found.shape == (1, 1, 12, 15)
         np.testing.assert_allclose(found[0, 0], gray / 65535, atol=1 / 255)
+    (tmp_path / "deeper").mkdir()
+    Image.fromarray(gray.astype(np.int32) * 70).save(tmp_path / "deeper" / "0.tif")
+    with pytest.raises(ValueError, match="8 or 16 bits"):
+        read_images(str(tmp_path / "deeper"))
     np.save(tmp_path / "deep.npy", gray[None])
     np.testing.assert_allclose(read_images(str(tmp_path / "deep.npy"))[0, 0], gray / 65535)
     np.save(tmp_path / "long.npy", (gray[None] // 256).astype(np.int64))

@@ -148,7 +148,13 @@ def _pixels(picture: Any) -> np.ndarray:
     if picture.mode == "F":
         return np.asarray(picture)
     if picture.mode.startswith("I"):
-        return np.asarray(picture).astype(np.uint16)
+        deep = np.asarray(picture)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError(
+                f"images must be pictures of 8 or 16 bits, or floats, got {picture.filename} with "
+                f"values {deep.min()} to {deep.max()}"
+            )
+        return deep.astype(np.uint16)
     return np.asarray(picture.convert("L" if picture.mode in ("L", "1", "LA") else "RGB"))
 
 

@@ -19,6 +19,7 @@ from tractable.vision.convrnn.costs import GraphCost, cost, match_parameters
 from tractable.vision.convrnn.decoders import Decoder, decode
 from tractable.vision.convrnn.fit_result import FitResult, bootstrap_median
 from tractable.vision.convrnn.image_splits import image_splits
+from tractable.vision.convrnn.layers_in_time import layer_preference, layers_to_bins
 from tractable.vision.convrnn.movies import make_movie
 from tractable.vision.convrnn.network import ConvRNN
 from tractable.vision.convrnn.neural_fit import neural_fit
@@ -45,8 +46,6 @@ from tractable.vision.convrnn.solution_times import (
     OSTComparison,
     crossing_times,
     d_prime,
-    layer_preference,
-    layers_to_bins,
     object_solution_times,
 )
 from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
