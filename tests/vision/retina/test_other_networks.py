@@ -138,6 +138,8 @@ def test_what_is_no_count_or_no_place_is_refused() -> None:
         receptive_fields(net, None, images=x, n_images=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="images must hold at least one image"):
         receptive_fields(net, None, images=x[:0])
+    with pytest.raises(ValueError, match="images must fit the model"):
+        linearity(net, None, x.permute(0, 2, 3, 1))
     with pytest.raises(ValueError, match="window must be None"):
         linearity(nn.Sequential(nn.Flatten(), nn.Linear(99, 3)), None, x, window=3)
     with pytest.raises(ValueError, match="position"):

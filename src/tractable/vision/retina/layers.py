@@ -153,6 +153,12 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
                     model(images)
         except _Reached:
             pass
+        except RuntimeError as error:
+            if "channels" not in str(error):
+                raise
+            raise ValueError(
+                f"images must fit the model as (B, C, H, W), got {tuple(images.shape)}: {error}"
+            ) from error
         finally:
             if handle is not None:
                 handle.remove()
