@@ -20,7 +20,7 @@ from tractable.core.checks import (
 )
 from tractable.core.progress import track
 from tractable.tensors.amp_result import AMPResult, assemble
-from tractable.tensors.beliefs import Beliefs, hadamard
+from tractable.tensors.beliefs import Beliefs, equal_components, hadamard
 from tractable.tensors.learning import FLOOR, Learner
 from tractable.tensors.observations import Observations, check_noise_by, observe
 from tractable.tensors.priors import Exponential, Gaussian, Prior, TruncatedGaussian, as_priors
@@ -189,6 +189,7 @@ def amp(
     )
     if level.relative is not None:
         beliefs.relative = level.relative.expand(n_starts, -1).clone()
+    beliefs.tied = equal_components(means, own)
     beliefs.damping += _damping(damping, schedule, data.order)
     if units == "auto":
         beliefs.scale = first_scale(beliefs)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tractable.tensors.observations import Observations
-from tractable.tensors.priors import Prior
+from tractable.tensors.priors import Gaussian, Prior
 from tractable.tensors.weights import MaskWeights
 
-__all__ = ["Beliefs", "hadamard"]
+__all__ = ["Beliefs", "equal_components", "hadamard"]
 
 
 @dataclass(eq=False)
@@ -52,6 +52,8 @@ class Beliefs:
     """True over assumed noise variance, (S,); 1 unless the noise is assumed and wrong."""
     relative: Tensor | None = None
     """Noise variance of each slice over ``noise``, (S, N_m), for the mode ``data.noise_mode``."""
+    tied: Tensor | None = None
+    """Starts whose components are equal and stay so, (S,): rounding alone would part them."""
 
     def __post_init__(self) -> None:
         n_starts = len(self.noise)
@@ -132,6 +134,9 @@ class Beliefs:
         A = self.information(mode)
         u = B - self._reaction(mode) if self.onsager else B
         mean, cov = self._posterior(mode, A, u)
+        if self.tied is not None:
+            same = mean.mean(-1, keepdim=True).expand_as(mean)
+            mean = torch.where(self.tied[:, None, None], same, mean)
         self.A[mode], self.u[mode] = A, u
         if bool(self.damping.any()) and self.used[mode] is not None:
             d = self.damping[:, None, None]
@@ -270,6 +275,30 @@ class Beliefs:
         second = self.cov[mode] + x[..., :, None] * x[..., None, :]
         rows = A if A.ndim == 4 else A[:, None]
         return (log_z - (u * x).sum(-1) + 0.5 * (rows * second).sum((-1, -2))).sum(1)
+
+
+def equal_components(means: Sequence[Tensor], priors: Sequence[Sequence[Prior]]) -> Tensor | None:
+    """Return which starts have equal components under priors that do not tell them apart, (S,).
+
+    Their equality is invariant in exact arithmetic, (T2) to (T5), and unstable: rounding grows by
+    a factor a sweep. None: no start, as always at rank 1.
+    """
+    rank = means[0].shape[-1]
+    if rank == 1:
+        return None
+    equal = torch.ones(len(means[0]), dtype=torch.bool)
+    for x, own in zip(means, priors, strict=True):
+        equal &= (x == x[..., :1]).flatten(1).all(1)
+        equal &= torch.tensor([exchangeable(prior, rank) for prior in own])
+    return equal if bool(equal.any()) else None
+
+
+def exchangeable(prior: Prior, rank: int) -> bool:
+    """Return whether the components of a prior are independent, or Gaussian and alike."""
+    first, second = prior.moments(rank)
+    alike = bool((first == first[0]).all() and (second.diagonal() == second[0, 0]).all())
+    off = second[~torch.eye(rank, dtype=torch.bool)]
+    return alike and bool((off == off[0]).all()) and (prior.rank is None or type(prior) is Gaussian)
 
 
 def hadamard(matrices: Sequence[Tensor]) -> Tensor:
