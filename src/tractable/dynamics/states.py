@@ -89,7 +89,7 @@ class Trajectory:
 @torch.no_grad()
 def collect_states(
     cell: Any,
-    inputs: Tensor | np.ndarray,
+    inputs: Tensor | np.ndarray | PackedSequence,
     lengths: Tensor | np.ndarray | Sequence[int] | None = None,
     h0: Tensor | np.ndarray | tuple[Tensor, ...] | None = None,
     *,
