@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tractable.dynamics import Connectivity, as_cell, connectivity, find_points
+from tractable.dynamics.connectivity import _pushes
 from tractable.dynamics.tasks import block_memory, cube_counts, flip_flop
 
 F64 = torch.float64
@@ -38,6 +39,25 @@ def test_a_limit_cycle_is_no_point() -> None:
     assert len(graph) == 4  # both ways along the two axes of the pair
     assert (graph.target == -1).all()
     assert (graph.n_steps == 200).all()
+
+
+def test_runs_start_at_the_same_distance_along_every_unstable_direction() -> None:
+    # a pair at 1.1 exp(0.6 i) of a strongly sheared rotation, and a real mode at 1.2
+    turn = 1.1 * torch.tensor([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
+    shear = torch.tensor([[1.0, 5.0], [0.0, 1.0]], dtype=F64)
+    J = torch.block_diag(
+        shear @ turn.to(F64) @ torch.linalg.inv(shear), torch.tensor([[1.2]]).to(F64)
+    )
+    cell = as_cell(lambda h, x: h @ J.T, n_state=3, n_input=1)
+    first, source, mode, sign, count = _pushes(
+        cell, torch.zeros(1, 3, dtype=F64), torch.zeros(1, 1, dtype=F64), 0.01
+    )
+    assert count.tolist() == [3]
+    assert sorted(zip(mode.tolist(), sign.tolist(), strict=True)) == [
+        (a, s) for a in range(3) for s in (-1, 1)
+    ]
+    np.testing.assert_allclose(first.norm(dim=1), 0.01, rtol=1e-12)
+    assert source.tolist() == [0] * 6
 
 
 def test_only_points_of_the_same_input_are_ends() -> None:

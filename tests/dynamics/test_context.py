@@ -42,6 +42,20 @@ def test_a_leaky_switch_is_read_exactly() -> None:
     assert found.lasts.tolist() == [4, 4]  # 1/2^3 of the largest is above a tenth, 1/2^4 is not
 
 
+def test_inputs_count_from_the_constant_input_between() -> None:
+    # h0 += (1 - 2 h1) x0 at x* = (0.5, 0): a word x moves the count by (1 - 2 h1) (x0 - 0.5)
+    words = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    found = context_effects(
+        switched(), torch.zeros(2), torch.tensor([[0.5, 1.0]]), words, [1.0, 0.0], n_steps=4,
+        x_star=[0.5, 0.0],
+    )  # fmt: skip
+    beyond, switch = np.array([0.5, 2.5]), LEAK ** np.arange(4)
+    np.testing.assert_allclose(found.plain, beyond, atol=1e-12)
+    np.testing.assert_allclose(found.linear[0], np.outer(1 - 2 * switch, beyond), atol=1e-12)
+    np.testing.assert_allclose(found.network, found.linear, atol=1e-12)
+    np.testing.assert_allclose(found.strength[0], 2 * switch * 1.5, atol=1e-12)  # mean |x0 - 0.5|
+
+
 def test_small_inputs_of_any_network_have_their_linear_effect() -> None:
     torch.manual_seed(0)
     gru = nn.GRU(3, 8).double()

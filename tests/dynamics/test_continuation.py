@@ -42,6 +42,16 @@ def test_one_branch_joins_both_folds() -> None:
     np.testing.assert_allclose(np.tanh(2 * state + x), state, atol=1e-11)
 
 
+@pytest.mark.parametrize("eigenvalue", [0.995, 1.005])
+def test_unstable_modes_are_counted_from_the_unit_circle_on(eigenvalue: float) -> None:
+    # at a fixed point of h' = tanh(2 h + x) the eigenvalue is 2 (1 - h^2)
+    h = -math.sqrt(1 - eigenvalue / 2)
+    x = math.atanh(h) - 2 * h
+    branches = continue_points(bistable(), torch.tensor([[h]], dtype=F64), path(x, x - 0.1))
+    assert branches.state[0, 0] == pytest.approx(h, abs=1e-9)
+    assert branches.n_unstable[0] == (eigenvalue > 1)
+
+
 def test_corners_of_the_path_are_passed() -> None:
     branches = continue_points(bistable(), torch.tensor([[-0.95]]), path(0.0, 0.4, -0.4))
     assert branches.ended == ("end of the path",)

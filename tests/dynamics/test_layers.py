@@ -64,6 +64,15 @@ def test_slowest_modes_are_those_of_the_matrix() -> None:
     torch.testing.assert_close(few.projector(k), all_modes.projector(k), atol=1e-7, rtol=0)
 
 
+def test_a_pair_at_the_end_of_the_slowest_modes_stays_whole() -> None:
+    turn = 0.95 * torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=F64)
+    J = torch.block_diag(turn, 0.5 * torch.eye(18, dtype=F64))
+    cell = as_cell(lambda h, x: h @ J.T, n_state=20, n_input=1)
+    modes = slowest_modes(cell, torch.zeros(1, 20, dtype=F64), 1)
+    assert modes.eigvals.shape == (1, 2)
+    np.testing.assert_allclose(modes.eigvals[0], [0.57 + 0.76j, 0.57 - 0.76j], atol=1e-9)
+
+
 def test_large_networks_need_no_jacobian() -> None:
     torch.manual_seed(0)
     rnn = nn.RNN(1, 2000, bias=False)

@@ -464,8 +464,8 @@ def quietly_rounded(*args: Any, **options: Any) -> PointSet:
         ({"max_memory": "much"}, "max_memory must be like '512MiB', .* got 'much'"),
         ({"max_memory": "0MiB"}, "max_memory must be like"),
         ({"max_memory": "1.2.3GB"}, "max_memory must be like"),
-        ({"readout": torch.zeros(3)}, r"readout must have shape \(2,\), got \(3,\)"),
-        ({"readout": torch.full((2,), torch.nan)}, "readout must be finite"),
+        ({"readout": torch.zeros(3)}, r"readout weight must have width 2 .* got 3"),
+        ({"readout": torch.full((2,), torch.nan)}, "readout weight must be finite"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

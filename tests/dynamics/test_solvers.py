@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from tractable.dynamics.cells import as_cell
+from tractable.dynamics.points import slow_solvers
 from tractable.dynamics.points.gradient_solvers import _two_loops, adam, anderson, lbfgs
 from tractable.dynamics.points.krylov import gmres, krylov
 from tractable.dynamics.points.search import (
@@ -353,6 +355,38 @@ def test_fast_part_is_the_damped_projection() -> None:
     assert distance.tolist() == pytest.approx((sigma / (sigma**2 + mu)).tolist())
     still = search(cell, torch.zeros(1, 3, dtype=F64), tol=0.0)
     assert fast_part(still, mu)[0].tolist() == [0.0]
+
+
+def test_anchors_hold_while_most_starts_are_nearer_than_their_anchor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    anew = slow_solvers._anchors
+    monkeypatch.setattr(slow_solvers, "_anchors", lambda *a: made.append(anew(*a)) or made[-1])
+    # a wide cloud that hardly moves (A = 0.01): its groups hold for all of 20 steps
+    still = linear(0.99 * torch.eye(3, dtype=F64))
+    run = search(still, draw(200, 3), tol=0.0)
+    chord(run, 1.0, 20)
+    assert len(made) == 1
+    assert made[0].hold(run, torch.arange(200))
+    assert run.anchors is made[0]
+    # 8 starts are their own anchors: whoever moves needs a new Jacobian
+    made.clear()
+    chord(search(still, draw(8, 3), tol=0.0), 1.0, 20)
+    assert len(made) == 5
+
+
+def test_chord_steps_end_where_damped_steps_do() -> None:
+    torch.manual_seed(0)
+    cell = as_cell(nn.GRU(1, 16)).to(dtype=F64)
+    starts = 0.8 * torch.tanh(draw(300, 16))
+    ends = []
+    for solver in (damped, chord):
+        run = search(cell, starts, tol=0.0)
+        relax(run, 5)
+        solver(run, 0.05**2, 20)
+        ends.append(run.q)
+    assert ends[1].median() <= 2 * ends[0].median()
 
 
 def test_k_means_finds_clusters_and_leaves_none_empty() -> None:

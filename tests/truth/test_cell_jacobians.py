@@ -140,6 +140,17 @@ def test_step_equals_the_module(name, n):
     assert (cell(state, x) - expected).abs().max() <= 1e-12
 
 
+@pytest.mark.parametrize("name", [*TORCH, *HAND])
+def test_one_input_for_all_is_the_same_as_copies_of_it(name):
+    cell, _ = case(name, 7)
+    state, x = randn(B, cell.n_state, seed=7), randn(1, D, seed=8)
+    one, copies = x.expand(B, D), x.repeat(B, 1)  # one row seen B times, B rows
+    assert (cell(state, one) - cell(state, copies)).abs().max() <= 1e-14
+    for J, J_copies in zip(cell.jacobians(state, one), cell.jacobians(state, copies), strict=True):
+        assert J.shape == J_copies.shape
+        assert (J - J_copies).abs().max() <= 1e-13
+
+
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("name", TORCH)
 def test_step_equals_the_module_in_float32(name):

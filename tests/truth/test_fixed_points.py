@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tractable.core.checks import ConvergenceWarning, TractableWarning
 from tractable.dynamics.cells import Cell, as_cell
+from tractable.dynamics.cells.rate_maps import RateMap
 from tractable.dynamics.modes import eigenvalues
 from tractable.dynamics.points import PointSet, find_points
 
@@ -284,6 +285,27 @@ def test_ghost_is_a_local_minimum_of_q_and_no_root(epsilon: float) -> None:
     assert len(roots) == 0
     assert {r.reason for r in roots.rejected} == {"local minimum of q, not a root"}
     assert min(r.q for r in roots.rejected) == pytest.approx(epsilon**2 / 2, rel=1e-6)
+
+
+# -- IDENTITY: the Euler map has the roots of its field, whatever its step ----------------------
+
+
+@pytest.mark.parametrize("form", ["rate", "potential"])
+def test_euler_maps_of_two_steps_have_the_same_roots(form: str) -> None:
+    n = 30
+    weights = draw(n, 3, seed=2), 1.5 * draw(n, n, seed=1) / n**0.5, 0.1 * draw(n, seed=3)
+    cells = [RateMap(*weights, tau=1.0, dt=dt, form=form) for dt in (0.1, 0.05)]
+    sets = [find_points(cell, 0.7 * draw(256, n, seed=4)) for cell in cells]
+    apart = torch.cdist(sets[0].state, sets[1].state)
+    assert len(sets[0]) == len(sets[1]) >= 3
+    assert max(apart.amin(0).max(), apart.amin(1).max()) <= 1e-10
+    order = apart.argmin(1)
+    modes = [points.modes() for points in sets]
+    fields = [(m.eigvals - 1) / dt for m, dt in zip(modes, (0.1, 0.05), strict=True)]
+    gaps = (fields[0][:, :, None] - fields[1][order][:, None]).abs()
+    assert gaps.amin(2).max() <= 1e-10  # lambda_d = 1 + dt lambda_c
+    slowest = modes[0].tau[:, 0] / modes[1].tau[order, 0]
+    assert (slowest - 1).abs().max() <= 0.1  # seconds, up to O(dt)
 
 
 # -- IDENTITY: the two conventions -------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_finite",
+    "check_generator",
     "check_range",
     "check_shape",
     "nearest_names",
@@ -66,6 +67,11 @@ def check_finite(name: str, value: Any) -> None:
         return
     import numpy as np  # not at the top: the command line starts without it
 
+    if getattr(value, "is_meta", False):
+        raise ValueError(
+            f"{name} is on the meta device, which holds no numbers; load the values first "
+            "(module.to_empty(device='cpu'), then load_state_dict)"
+        )
     if not hasattr(value, "isfinite"):
         value = np.asarray(value)
         value = value if value.dtype.kind in "biufc" else as_floats(name, value)
@@ -122,6 +128,20 @@ def check_count(name: str, value: Any, low: int = 1) -> None:
     if count is None:
         raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
     check_range(name, count, low)
+
+
+def check_generator(name: str, value: Any) -> None:
+    """Refuse what is no ``torch.Generator``, such as a seed.
+
+    Examples
+    --------
+    >>> check_generator("generator", 3)
+    Traceback (most recent call last):
+    TypeError: generator must be a torch.Generator, got 3; give torch.Generator().manual_seed(3)
+    """
+    if not hasattr(value, "initial_seed"):  # without an import of torch
+        mend = f"; give torch.Generator().manual_seed({value})" if isinstance(value, int) else ""
+        raise TypeError(f"{name} must be a torch.Generator, got {value!r}{mend}")
 
 
 def check_range(

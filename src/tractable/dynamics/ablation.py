@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_count, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    check_count,
+    check_finite,
+    check_generator,
+    check_range,
+    check_shape,
+)
 from tractable.dynamics.cells import as_cell
 from tractable.dynamics.expansion import nearest_point
 from tractable.dynamics.modes import Modes, decompose
@@ -264,7 +270,9 @@ def ablate(
                 state[now] = ablate_modes(state[now], points, modes, chosen, point=point)
         return (state @ weight + bias).cpu().numpy()
 
-    if generator is None:
+    if generator is not None:
+        check_generator("generator", generator)
+    else:
         generator = torch.Generator().manual_seed(0)
     others = [mode for mode in range(modes.eigvals.shape[1]) if mode not in removed]
     controls = []

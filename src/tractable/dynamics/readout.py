@@ -75,8 +75,13 @@ def linear_readout(
         )
     else:
         weight, bias = readout, None
-    matrix = torch.as_tensor(weight, dtype=torch.float64, device=device).detach()
-    offset = torch.as_tensor(0.0 if bias is None else bias, dtype=torch.float64).detach()
+    try:
+        matrix = torch.as_tensor(weight, dtype=torch.float64, device=device).detach()
+        offset = torch.as_tensor(0.0 if bias is None else bias, dtype=torch.float64).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"readout must be an nn.Linear, an array or (weight, bias), got {readout!r:.60}"
+        ) from None
     offset = offset.reshape(-1)
     check_finite("readout weight", matrix)
     check_finite("readout bias", offset)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from tractable.core.checks import check_count, check_finite, check_range, check_shape
+from tractable.core.checks import (
+    check_count,
+    check_finite,
+    check_generator,
+    check_range,
+    check_shape,
+)
 from tractable.core.progress import track
 from tractable.dynamics.cells import as_cell
 
@@ -82,7 +89,7 @@ class Trajectory:
 @torch.no_grad()
 def collect_states(
     cell: Any,
-    inputs: Tensor | np.ndarray,
+    inputs: Tensor | np.ndarray | PackedSequence,
     lengths: Tensor | np.ndarray | Sequence[int] | None = None,
     h0: Tensor | np.ndarray | tuple[Tensor, ...] | None = None,
     *,
@@ -100,11 +107,11 @@ def collect_states(
     cell : Cell, or what `as_cell` takes
         The one-step map.
     inputs : Tensor or array (B, T, D), or integer tokens (B, T) with ``embedding``
-        Inputs.
+        Inputs, batch first whatever the module's own ``batch_first``; or a ``PackedSequence``.
     lengths : (B,) integers, optional
-        True lengths, in [0, T]. Default T; for tokens and an ``nn.Embedding`` with a
-        ``padding_idx``, up to the last token that is not padding.
-    h0 : Tensor or array (N,) or (B, N), or tuple of parts, optional
+        True lengths, in [0, T]; NaN beyond them is taken for 0. Default T; for tokens and an
+        ``nn.Embedding`` with a ``padding_idx``, up to the last token that is not padding.
+    h0 : Tensor or array (N,) or (B, N), or tuple or dict of parts, optional
         State before the first input; default 0.
     embedding : nn.Embedding, Tensor (V, D) or callable, optional
         Turns tokens into inputs. Needed for tokens.
@@ -136,6 +143,10 @@ def collect_states(
     True
     """
     cell = as_cell(cell)
+    if isinstance(inputs, PackedSequence):
+        if lengths is not None:
+            raise ValueError("lengths are those of the packed sequence, leave them out")
+        inputs, lengths = pad_packed_sequence(inputs, batch_first=True)
     inputs = _tensor(inputs)
     if not inputs.is_floating_point():
         if lengths is None:
@@ -144,10 +155,14 @@ def collect_states(
     elif embedding is not None:
         raise ValueError(f"embedding needs integer tokens (B, T), got {inputs.dtype} inputs")
     check_shape("inputs", inputs.shape, ("B", "T", cell.n_input))
-    check_finite("inputs", inputs)
-    inputs = inputs.to(cell.device, cell.dtype)
     batch, steps, _ = inputs.shape
     lengths = _checked_lengths(lengths, batch, steps).to(cell.device)
+    padding = torch.arange(steps) >= lengths.cpu()[:, None]
+    if bool(padding.any()):  # there NaN may mark what is missing
+        missing = padding.to(inputs.device)[..., None] & ~inputs.isfinite()
+        inputs = inputs.masked_fill(missing, 0.0)
+    check_finite("inputs", inputs)
+    inputs = inputs.to(cell.device, cell.dtype)
     initial = _initial(cell, h0, batch)
 
     order = lengths.argsort(descending=True, stable=True)  # the living are a prefix
@@ -166,7 +181,15 @@ def _tensor(values: Any) -> Tensor:
     """Take a tensor as it is; a copy of an array only where torch cannot share its memory."""
     if isinstance(values, Tensor):
         return values
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of several lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"inputs must be one array of numbers, got {type(values).__name__}; pad sequences of "
+            "several lengths (torch.nn.utils.rnn.pad_sequence) and give lengths"
+        )
     if array.dtype.kind in "iu":  # torch takes uint8 for a mask
         array = array.astype(np.int64, copy=False)
     return torch.as_tensor(np.require(array, requirements=["C", "W"]))
@@ -209,7 +232,10 @@ def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor:
 def _initial(cell: Any, h0: Any, batch: int) -> Tensor:
     if h0 is None:
         return torch.zeros(batch, cell.n_state, dtype=cell.dtype, device=cell.device)
-    state = _tensor(h0) if isinstance(h0, Tensor | np.ndarray) else cell.pack(*h0)
+    if isinstance(h0, Tensor | np.ndarray):
+        state = _tensor(h0)
+    else:
+        state = cell.pack(h0) if isinstance(h0, Mapping) else cell.pack(*h0)
     if tuple(state.shape) not in ((cell.n_state,), (batch, cell.n_state)):
         raise ValueError(
             f"h0 must have shape ({cell.n_state},) or ({batch}, {cell.n_state}), "
@@ -260,6 +286,7 @@ def sample_starts(
     check_count("n", n)
     check_range("noise", noise, 0.0)
     check_finite("noise", float(noise))
+    check_generator("generator", generator)
     states = trajectory.valid
     if len(states) == 0:
         raise ValueError("trajectory must have at least one valid step, got none")

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from tractable.core.checks import check_finite
 
-__all__ = ["check_step", "copy_to", "join", "own_weights", "scaled_rows", "split"]
+__all__ = ["check_step", "copy_to", "input_drive", "join", "own_weights", "scaled_rows", "split"]
 
 T = TypeVar("T")
 
@@ -56,6 +57,18 @@ def check_step(state: Tensor, x: Tensor, n_state: int, n_input: int) -> None:
         raise ValueError(f"state must have shape (B, {n_state}), got {tuple(state.shape)}")
     if x.ndim != 2 or x.shape[1] != n_input:
         raise ValueError(f"x must have shape (B, {n_input}), got {tuple(x.shape)}")
+
+
+def input_drive(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.T + bias`` (B, M); (1, M) where all rows of ``x`` are views of one.
+
+    Examples
+    --------
+    >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.ones(3, 2)
+    >>> input_drive(x.expand(500, 2), weight).shape
+    torch.Size([1, 3])
+    """
+    return linear(x[:1] if x.stride(0) == 0 else x, weight, bias)
 
 
 def join(parts: Sequence[Tensor], widths: Sequence[int]) -> Tensor:

@@ -137,7 +137,7 @@ def as_cell(
         ``nn.RNN``, ``nn.GRU``, ``nn.LSTM`` and their ``...Cell``; the trainable modules of this
         package; any callable ``F(state, x)``, on batches or on single vectors. Note the order:
         ``nn.GRUCell`` takes ``(x, state)``, a function given here takes ``(state, x)``.
-    n_state : int, torch.Size, or nested tuple of these
+    n_state : int, torch.Size, or nested tuple or dict of these
         Own cells: width of the state, or of its parts. Default: ``module.hidden_size``.
     n_input : int
         Own cells: width of the input. Default: ``module.input_size``.

@@ -12,6 +12,7 @@ from tractable.core.checks import check_finite, check_shape
 from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
+    input_drive,
     join,
     own_weights,
     scaled_rows,
@@ -111,14 +112,14 @@ class UGRNNMap:
 
     def _gates(self, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         check_step(state, x, self.n_state, self.n_input)
-        a = linear(state, self.weight_hh, self.bias) + linear(x, self.weight_ih)
+        a = linear(state, self.weight_hh, self.bias) + input_drive(x, self.weight_ih)
         gate, candidate = a.chunk(2, dim=-1)
         return torch.sigmoid(gate + self.gate_bias), torch.tanh(candidate)
 
     def __call__(self, state: Tensor, x: Tensor) -> Tensor:
         """Return the next state (B, N)."""
         u, c = self._gates(state, x)
-        return u * state + (1 - u) * c
+        return torch.lerp(c, state, u)  # c + u (h - c)
 
     def _scales(self, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         u, c = self._gates(state, x)
@@ -247,21 +248,21 @@ class GRUMap:
         """Return r, z, n and v = W_n h + b_hn (reset after; h itself otherwise)."""
         check_step(state, x, self.n_state, self.n_input)
         n_state = self.n_state
-        in_r, in_z, in_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
+        widths = [2 * n_state, n_state]
+        in_rz, in_n = input_drive(x, self.weight_ih, self.bias_ih).split(widths, dim=-1)
         if self.reset_after:
-            r, z, v = linear(state, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
-            r, z = torch.sigmoid(in_r + r), torch.sigmoid(in_z + z)
-            return r, z, torch.tanh(in_n + r * v), v
-        gates = linear(state, self.weight_hh[: 2 * n_state], self.bias_hh[: 2 * n_state])
-        r, z = gates.chunk(2, dim=-1)
-        r, z = torch.sigmoid(in_r + r), torch.sigmoid(in_z + z)
+            rz, v = linear(state, self.weight_hh, self.bias_hh).split(widths, dim=-1)
+            r, z = torch.sigmoid(in_rz + rz).chunk(2, dim=-1)
+            return r, z, torch.tanh(torch.addcmul(in_n, r, v)), v
+        rz = linear(state, self.weight_hh[: 2 * n_state], self.bias_hh[: 2 * n_state])
+        r, z = torch.sigmoid(in_rz + rz).chunk(2, dim=-1)
         W_n, b_n = self.weight_hh[2 * n_state :], self.bias_hh[2 * n_state :]
         return r, z, torch.tanh(in_n + linear(r * state, W_n, b_n)), state
 
     def __call__(self, state: Tensor, x: Tensor) -> Tensor:
         """Return the next state (B, N)."""
         _, z, n, _ = self._gates(state, x)
-        return (1 - z) * n + z * state
+        return torch.lerp(n, state, z)  # n + z (h - n)
 
     def _assemble(self, state: Tensor, x: Tensor, with_input: bool) -> tuple[Tensor, Tensor | None]:
         r, z, n, v = self._gates(state, x)  # v is h itself when not reset_after

@@ -13,6 +13,7 @@ from tractable.core.checks import check_shape
 from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
+    input_drive,
     join,
     own_weights,
     scaled_rows,
@@ -138,7 +139,7 @@ class LSTMMap:
         """Return c, i, f, g, o and c+."""
         check_step(state, x, self.n_state, self.n_input)
         h, c = state.split([self.n_output, self.n_hidden], dim=-1)
-        a = linear(h, self.weight_hh, self.bias) + linear(x, self.weight_ih)
+        a = linear(h, self.weight_hh, self.bias) + input_drive(x, self.weight_ih)
         i, f, g, o = a.chunk(4, dim=-1)
         i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
         return c, i, f, g, o, f * c + i * g

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from tractable.core.checks import (
 )
 from tractable.core.seeds import seeded
 from tractable.dynamics.cells.assembly import check_step
-from tractable.dynamics.cells.nested import count, flatten, lead_shape, unflatten
+from tractable.dynamics.cells.nested import count, flatten, is_nest, lead_shape, unflatten
 from tractable.dynamics.cells.probing import probe_points, probe_style
 
 __all__ = ["OwnMap", "own_map"]
@@ -151,8 +151,7 @@ class OwnMap:
 
     def pack(self, *parts: Any) -> Tensor:
         """Join the parts of a state, in the nesting of the template, into (B, N)."""
-        nested = isinstance(self.template, tuple | list)
-        bare = not nested or isinstance(self.template, torch.Size)
+        bare = not is_nest(self.template) or isinstance(self.template, Mapping)
         value: Any = parts[0] if bare and len(parts) == 1 else parts
         return flatten(value, self.template, lead_shape(value, self.template))
 
@@ -197,7 +196,7 @@ def own_map(
         Takes ``(state, x)``, returns the next state: on batches (B, N), (B, D), or on single
         vectors (N,), (D,); which of them is found by trying. A nested state comes and goes as a
         nested tuple. An ``nn.Module`` (or a method of one) is copied and evaluated in eval mode.
-    n_state : int, torch.Size, or nested tuple of these
+    n_state : int, torch.Size, or nested tuple or dict of these
         Width of the state, or of its parts; a ``torch.Size`` is the shape of a part.
     n_input : int
         Width D of the input.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from tractable.core.seeds import generator, seeded
-from tractable.dynamics.cells.nested import count, flatten, unflatten
+from tractable.dynamics.cells.nested import count, flatten, is_nest, parts_of, unflatten
 
 __all__ = ["probe_points", "probe_style"]
 
@@ -103,8 +103,8 @@ def _takes_input_first(
 def _wanted(template: Any) -> str:
     if isinstance(template, torch.Size):
         return "(B, " + ", ".join(map(str, template)) + ")"
-    if isinstance(template, tuple | list):
-        return "(" + ", ".join(map(_wanted, template)) + ")"
+    if is_nest(template):
+        return "(" + ", ".join(map(_wanted, parts_of(template))) + ")"
     return f"(B, {template})"
 
 
@@ -128,11 +128,18 @@ def _try(
     def one_by_one(h: Tensor, u: Tensor) -> Tensor:
         return torch.stack([call(*pair) for pair in zip(h, u, strict=True)])
 
+    overwritten: list[str] = []
+
     def attempt(form: Callable[[Tensor, Tensor], Tensor], points: int = n_points) -> Result:
+        given = {"state": state[:points].clone(), "x": x[:points].clone()}
         try:
-            return form(state[:points], x[:points])
+            return form(*given.values()).clone()
         except Exception as error:  # whatever the user's function raises
             return error
+        finally:
+            for (name, after), before in zip(given.items(), (state, x), strict=True):
+                if not torch.equal(after, before[:points]):
+                    overwritten.append(name)
 
     def same(first: Result, second: Result) -> bool:
         both = isinstance(first, Tensor) and isinstance(second, Tensor)
@@ -144,6 +151,11 @@ def _try(
         failures.append(f"{dtype} batch: {_message(batch)}")
         failures.append(f"{dtype} single: {_message(single)}")
         return None
+    if overwritten:
+        raise ValueError(
+            f"the cell must leave its arguments alone, it changes {overwritten[0]} in place; "
+            f"work on a copy, {overwritten[0]}.clone()"
+        )
     for result in worked:
         if not bool(result.isfinite().all()):
             bad = int((~result.isfinite()).sum())
@@ -168,9 +180,9 @@ def _try(
 
 
 def _sizes(template: Any) -> set[int]:
-    if isinstance(template, tuple | list):  # torch.Size is a tuple
-        return {size for part in template for size in _sizes(part)}
-    return {template}
+    if is_nest(template):
+        return {size for part in parts_of(template) for size in _sizes(part)}
+    return set(template) if isinstance(template, torch.Size) else {template}
 
 
 def _tolerance(dtype: torch.dtype) -> tuple[float, float]:

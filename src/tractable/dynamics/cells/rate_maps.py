@@ -14,6 +14,7 @@ from tractable.core.checks import check_choice, check_finite, check_range, check
 from tractable.dynamics.cells.assembly import (
     check_step,
     copy_to,
+    input_drive,
     join,
     own_weights,
     scaled_rows,
@@ -132,14 +133,14 @@ class VanillaMap:
     def _slope(self, state: Tensor, x: Tensor) -> Tensor:
         check_step(state, x, self.n_state, self.n_input)
         phi, derivative, _ = NONLINEARITIES[self.nonlinearity]
-        a = linear(state, self.weight_hh, self.bias) + linear(x, self.weight_ih)
+        a = linear(state, self.weight_hh, self.bias) + input_drive(x, self.weight_ih)
         return derivative(a, phi(a))
 
     def __call__(self, state: Tensor, x: Tensor) -> Tensor:
         """Return the next state (B, N)."""
         check_step(state, x, self.n_state, self.n_input)
         phi = NONLINEARITIES[self.nonlinearity][0]
-        return phi(linear(state, self.weight_hh, self.bias) + linear(x, self.weight_ih))
+        return phi(linear(state, self.weight_hh, self.bias) + input_drive(x, self.weight_ih))
 
     def jacobians(self, state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``dF/dh`` (B, N, N) and ``dF/dx`` (B, N, D)."""
@@ -273,8 +274,8 @@ class RateMap:
         check_step(state, x, self.n_state, self.n_input)
         phi = NONLINEARITIES[self.nonlinearity][0]
         if self.form == "potential":
-            return linear(phi(state), self.weight_hh, self.bias) + linear(x, self.weight_ih)
-        return phi(linear(state, self.weight_hh, self.bias) + linear(x, self.weight_ih))
+            return linear(phi(state), self.weight_hh, self.bias) + input_drive(x, self.weight_ih)
+        return phi(linear(state, self.weight_hh, self.bias) + input_drive(x, self.weight_ih))
 
     def field(self, state: Tensor, x: Tensor) -> Tensor:
         """Return the vector field f = dv/dt (B, N)."""
@@ -309,7 +310,7 @@ class RateMap:
         phi, derivative, _ = NONLINEARITIES[self.nonlinearity]
         a = state
         if self.form == "rate":
-            a = linear(state, self.weight_hh, self.bias) + linear(x, self.weight_ih)
+            a = linear(state, self.weight_hh, self.bias) + input_drive(x, self.weight_ih)
         return derivative(a, phi(a))
 
     def pack(self, *parts: Tensor) -> Tensor:

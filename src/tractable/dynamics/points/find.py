@@ -17,6 +17,7 @@ from tractable.core.checks import (
     check_choice,
     check_count,
     check_finite,
+    check_generator,
     check_range,
     check_shape,
 )
@@ -42,6 +43,7 @@ from tractable.dynamics.points.search import (
 from tractable.dynamics.points.selection import q_factor
 from tractable.dynamics.points.slow_solvers import chord, damped
 from tractable.dynamics.points.solvers import lm, newton, relax
+from tractable.dynamics.readout import linear_readout
 
 __all__ = ["PointSet", "Rejected", "Scan", "find_points"]
 
@@ -80,7 +82,7 @@ def find_points(
     q_convention: str = "half_sum",
     progress: bool | Watch = True,
     generator: torch.Generator | None = None,
-    readout: Tensor | np.ndarray | None = None,
+    readout: Any = None,
     resume: PointSet | None = None,
 ) -> PointSet:
     r"""Find where a recurrent network at constant input stops, or nearly stops.
@@ -141,8 +143,8 @@ def find_points(
         (one Jacobian block permitting), info with ``converged``, ``median_q``, ``eta_s``.
     generator : torch.Generator, optional
         Seeds the grouping of "chord"; a fixed seed by default. Nothing else is random.
-    readout : array, shape (N,) or (the width of cell.readout_slice,), optional
-        Readout weights, for the readout range in `PointSet.scan`.
+    readout : nn.Linear, array or (weight, bias), optional
+        For the readout range (of ``w . h``) in `PointSet.scan`; see `linear_readout`.
     resume : PointSet, optional
         An interrupted result for the same starts: only its unfinished starts are solved.
 
@@ -205,6 +207,8 @@ def find_points(
     for level in levels:
         _check_numbers(tol_scan=level)
     max_bytes = _bytes(max_memory)
+    if generator is not None:
+        check_generator("generator", generator)
 
     cell, given = _prepare(cell, starts, dtype, device)
     x = _inputs(x_star, cell, given)
@@ -308,7 +312,13 @@ def _prepare(
     """Return a copy of the cell and the starts (n, N), both in dtype on device."""
     cell = as_cell(cell)
     cell = cell.to(dtype=dtype, device=cell.device if device is None else device)
-    given = torch.as_tensor(starts).detach().to(device=cell.device, dtype=dtype)
+    if hasattr(starts, "valid"):
+        raise TypeError(
+            f"starts must be states (n, {cell.n_state}), got a {type(starts).__name__}; draw some "
+            "by sample_starts(trajectory, n, generator=...)"
+        )
+    given = _real("starts", starts, f"states (n, {cell.n_state})")
+    given = given.to(device=cell.device, dtype=dtype)
     check_shape("starts", given.shape, ("n", cell.n_state))
     if len(given) == 0:
         raise ValueError(f"starts must hold at least one state, got shape {tuple(given.shape)}")
@@ -318,7 +328,8 @@ def _prepare(
 
 def _inputs(x_star: Tensor | np.ndarray | float | None, cell: Cell, starts: Tensor) -> Tensor:
     """Return the constant input of each start (n, D)."""
-    x = torch.as_tensor(0.0 if x_star is None else x_star).detach().to(starts)
+    x = _real("x_star", 0.0 if x_star is None else x_star, f"an input ({cell.n_input},)")
+    x = x.to(starts)
     if x.ndim == 0:
         x = x.expand(cell.n_input)
     if x.ndim == 1:
@@ -327,6 +338,20 @@ def _inputs(x_star: Tensor | np.ndarray | float | None, cell: Cell, starts: Tens
         check_shape("x_star", x.shape, (len(starts), cell.n_input))
     check_finite("x_star", x)
     return x.expand(len(starts), cell.n_input)
+
+
+def _real(name: str, value: Any, wanted: str) -> Tensor:
+    """Return real numbers as a tensor that has them at hand."""
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        packed = "; join the parts of a state by cell.pack(...)" if type(value) is tuple else ""
+        raise TypeError(f"{name} must be {wanted}, got {value!r:.60}{packed}") from None
+    if tensor.is_complex():
+        raise TypeError(f"{name} must be real, got {tensor.dtype}")
+    if tensor.is_meta:
+        check_finite(name, tensor)
+    return tensor
 
 
 def _check_step(cell: Cell, starts: Tensor, x: Tensor) -> None:
@@ -343,15 +368,9 @@ def _check_step(cell: Cell, starts: Tensor, x: Tensor) -> None:
         )
 
 
-def _readout(readout: Tensor | np.ndarray, cell: Cell) -> Tensor:
+def _readout(readout: Any, cell: Cell) -> Tensor:
     """Return readout weights on the full state (N,)."""
-    weights = torch.as_tensor(readout).detach().to(dtype=cell.dtype, device=cell.device)
-    full = torch.zeros(cell.n_state, dtype=cell.dtype, device=cell.device)
-    part = cell.n_state if weights.shape == full.shape else len(full[cell.readout_slice])
-    check_shape("readout", weights.shape, (part,))
-    check_finite("readout", weights)
-    full[slice(None) if part == cell.n_state else cell.readout_slice] = weights
-    return full
+    return linear_readout(readout, cell, device=cell.device)[0].to(cell.dtype)
 
 
 def _sigma_c(tau_c: float | None, cell: Cell) -> float:

@@ -11,13 +11,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from tractable.core.progress import track
 from tractable.dynamics.cells import Cell
+
+if TYPE_CHECKING:
+    from tractable.dynamics.points.slow_solvers import Anchors
 
 __all__ = [
     "ACTIVE",
@@ -80,18 +83,21 @@ class Search:
     show: bool = False
     watch: Watch | None = None
 
+    anchors: Anchors | None = field(init=False, default=None)  # of the last chord steps
     residual: Tensor = field(init=False)
     q: Tensor = field(init=False)
     n_iter: Tensor = field(init=False)
     status: Tensor = field(init=False)
     crossed: Tensor = field(init=False)  # number of thresholds crossed, (n,)
     scan_state: Tensor = field(init=False)  # (S, n, N), float32
+    _one_input: bool = field(init=False)
     _started: float = field(init=False, default_factory=time.monotonic)
     _reported: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         n, n_state = self.state.shape
         device = self.state.device
+        self._one_input = n > 0 and bool((self.x == self.x[:1]).all())
         self.scan_tol = torch.zeros(0) if self.scan_tol is None else self.scan_tol
         self.scan_tol = self.scan_tol.to(self.state)
         state = self.clip(self.state).clone()
@@ -114,7 +120,9 @@ class Search:
 
     def evaluate(self, rows: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``g = h - F(h, x)`` (B, N) and ``q = 1/2 ||g||^2`` (B,) of the starts ``rows``."""
-        residual = state - self.cell(state, self.x[rows])
+        # a view of one row tells a closed-form cell to multiply the input weights once
+        x = self.x[:1].expand(len(rows), -1) if self._one_input else self.x[rows]
+        residual = state - self.cell(state, x)
         return residual, residual.square().sum(1) / 2
 
     def gap(self, rows: Tensor) -> Tensor:
@@ -124,12 +132,11 @@ class Search:
         return gap
 
     def inside(self, state: Tensor) -> Tensor:
-        """Return which states are finite and in the cell's invariant box (B,)."""
-        finite = state.isfinite().all(1)
+        """Return which states are in the cell's invariant box (B,); one with NaN may be or not."""
         if self.cell.bounds is None:
-            return finite
+            return torch.ones(len(state), dtype=torch.bool, device=state.device)
         lower, upper = self.cell.bounds
-        return finite & (state >= lower).all(1) & (state <= upper).all(1)
+        return (state.clamp(lower, upper) == state).all(1)
 
     def clip(self, state: Tensor) -> Tensor:
         """Return the nearest states in the cell's invariant box."""
@@ -145,7 +152,7 @@ class Search:
 
     def move(self, rows: Tensor, state: Tensor, residual: Tensor, q: Tensor) -> None:
         """Put the starts ``rows`` at ``state``, and settle those that are done."""
-        finite = q.isfinite() & state.isfinite().all(1)
+        finite = q.isfinite()  # a state with NaN or infinity has a residual, and a q, with it
         self.state[rows], self.residual[rows], self.q[rows] = state, residual, q
         self._scan(rows, state, q)
         self.settle(rows[finite & (q <= self.tol)], BELOW_TOL)
@@ -198,7 +205,9 @@ class Search:
         assert self.scan_tol is not None
         crossed = (q[:, None] <= self.scan_tol).sum(1)
         before = self.crossed[rows]
-        for level in range(len(self.scan_tol)) if bool((crossed > before).any()) else ():
+        newly = (crossed > before).nonzero()[:, 0]
+        levels = (int(before[newly].min()), int(crossed[newly].max())) if len(newly) else (0, 0)
+        for level in range(*levels):
             now = (before <= level) & (level < crossed)
             self.scan_state[level, rows[now]] = state[now].float()
         self.crossed[rows] = torch.maximum(before, crossed)

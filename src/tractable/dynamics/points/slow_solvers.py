@@ -3,11 +3,13 @@ r"""Projection onto a slow manifold: remove the fast part of the residual, leave
 The damped step ``d = (A^T A + mu I)^-1 A^T g`` with ``A = I - J`` and FIXED ``mu = sigma_c^2``
 moves along singular directions of A with ``sigma^2 >> mu`` as Newton does and stays put along those
 with ``sigma^2 << mu``: a start drops onto the slow manifold beside it and does not slide along it.
-`damped` takes J at every start and step; `chord` shares one J among neighbors for several steps,
-which costs matrix-vector products only, because J hardly changes along the manifold.
+`damped` takes J at every start and step; `chord` shares one J among neighbors for as long as they
+stay near, which costs matrix-vector products only, because J hardly changes along the manifold.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +21,38 @@ __all__ = ["chord", "damped", "fast_part", "k_means"]
 
 N_ANCHORS = 16
 STEPS_PER_ROUND = 4
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Groups of neighboring starts, and A = I - J at one member of each.
+
+    Attributes
+    ----------
+    group : Tensor (n,)
+        Of each start of the search; -1: none.
+    gap, inverse : Tensor (K, N, N)
+        A at the anchors, and ``(A^T A + mu I)^-1 A^T``.
+    state : Tensor (n, N)
+        Of all starts when the groups were made.
+    distance : Tensor (n,)
+        Of each start to its anchor at that time; infinite without a group.
+    """
+
+    group: Tensor
+    gap: Tensor
+    inverse: Tensor
+    state: Tensor
+    distance: Tensor
+
+    def hold(self, search: Search, rows: Tensor) -> bool:
+        """Whether most starts ``rows`` have moved less since then than they were off their anchor.
+
+        As long as they have, a Jacobian taken anew at the anchors is hardly nearer to theirs.
+        """
+        moved = (search.state[rows] - self.state[rows]).norm(dim=1)
+        near = (moved <= self.distance[rows]) & (self.group[rows] >= 0)
+        return 2 * int(near.sum()) >= len(rows) and bool((self.group[rows] >= 0).all())
 
 
 def damped(search: Search, mu: float, max_iter: int) -> None:
@@ -47,6 +81,9 @@ def chord(
 ) -> None:
     """Damped steps with one damped inverse for each of 16 groups of neighboring starts.
 
+    Every four steps the groups and their inverses are renewed, unless most starts have moved less
+    than they lay off their anchor. They are left in ``search.anchors`` for `fast_part`.
+
     Parameters
     ----------
     search : Search
@@ -54,17 +91,17 @@ def chord(
     mu : float
         sigma_c^2, > 0.
     max_iter : int
-        Largest number of steps per start; the groups and their inverses are renewed every 4.
+        Largest number of steps per start.
     generator : torch.Generator, optional
         Seeds the grouping (k-means).
     """
-    label, inverse = torch.zeros(0), torch.zeros(0)
+    search.anchors = None
     for count, active in enumerate(search.iterate("chord", max_iter)):
-        if count % STEPS_PER_ROUND == 0:
-            label, _, inverse = _anchors(search, active, mu, generator)
-            group = torch.full_like(search.status, -1, dtype=torch.long)
-            group[active] = label
-        step = _grouped(inverse, search.residual[active], group[active])
+        anchors = search.anchors
+        due = count % STEPS_PER_ROUND == 0
+        if anchors is None or (due and not anchors.hold(search, active)):
+            anchors = search.anchors = _anchors(search, active, mu, generator)
+        step = _grouped(anchors.inverse, search.residual[active], anchors.group[active])
         _accept_or_relax(search, active, step)
 
 
@@ -73,7 +110,8 @@ def fast_part(
 ) -> tuple[Tensor, Tensor]:
     """Return how much of each start's residual lies in fast directions, and how far it leads.
 
-    With the damped step ``d = (A^T A + mu I)^-1 A^T g`` and A at the anchor of the start's group:
+    With the damped step ``d = (A^T A + mu I)^-1 A^T g`` and A at the anchor of the start's group
+    (that of the last chord steps, where it still holds):
 
     Returns
     -------
@@ -86,11 +124,13 @@ def fast_part(
     rows = search.q.isfinite().nonzero()[:, 0]
     share, distance = torch.ones_like(search.q), torch.full_like(search.q, torch.inf)
     if len(rows):
-        label, gap, inverse = _anchors(search, rows, mu, generator)
-        residual = search.residual[rows]
-        step = _grouped(inverse, residual, label)
+        anchors = search.anchors
+        if anchors is None or not anchors.hold(search, rows):
+            anchors = _anchors(search, rows, mu, generator)
+        label, residual = anchors.group[rows], search.residual[rows]
+        step = _grouped(anchors.inverse, residual, label)
         tiny = torch.finfo(share.dtype).tiny
-        fast = _grouped(gap, step, label).norm(dim=1)
+        fast = _grouped(anchors.gap, step, label).norm(dim=1)
         share[rows] = fast / residual.norm(dim=1).clamp(min=tiny)
         distance[rows] = step.norm(dim=1)
     return share, distance
@@ -143,10 +183,8 @@ def _nearest(points: Tensor, centers: Tensor) -> Tensor:
     return (centers.square().sum(1) - 2 * points @ centers.T).argmin(1)
 
 
-def _anchors(
-    search: Search, rows: Tensor, mu: float, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each start's group, and per group A (K, N, N) and (A^T A + mu I)^-1 A^T (K, N, N).
+def _anchors(search: Search, rows: Tensor, mu: float, generator: torch.Generator | None) -> Anchors:
+    """Group the starts ``rows`` and factor A at one of each group.
 
     The anchor of a group is the member nearest to its mean: a state of the network, which the
     mean of a curved manifold is not.
@@ -159,24 +197,31 @@ def _anchors(
     means = torch.zeros(n_groups, points.shape[1], dtype=points.dtype, device=points.device)
     means = means.index_add_(0, label, points) / label.bincount()[:, None]
     far = (points - means[label]).square().sum(1)
-    anchors = torch.stack([
-        rows[label == k][far[label == k].argmin()] for k in range(n_groups)
+    nearest = torch.stack([
+        far.where(label == k, torch.inf).argmin() for k in range(n_groups)
     ])  # fmt: skip
+    anchors = rows[nearest]
     gap = torch.cat([search.gap(block) for block in search.blocks(anchors)])
     damping = torch.full_like(gap[:, 0, 0], mu)
     inverse = torch.cat([
         damped_inverse_step(gap[block], gap[block].mT, damping[block])
         for block in search.blocks(torch.arange(n_groups, device=rows.device))
     ])  # fmt: skip
-    return label, gap, inverse
+    group = torch.full_like(search.n_iter, -1)
+    group[rows] = label
+    distance = torch.full_like(search.q, torch.inf)
+    distance[rows] = (points - points[nearest][label]).norm(dim=1)
+    return Anchors(group, gap, inverse, search.state.clone(), distance)
 
 
 def _grouped(matrices: Tensor, vectors: Tensor, label: Tensor) -> Tensor:
     """Return ``matrices[label[i]] @ vectors[i]`` for all i, one product per group."""
+    order = label.argsort(stable=True)
+    parts = vectors[order].split(label.bincount(minlength=len(matrices)).tolist())
     out = torch.empty_like(vectors)
-    for k in range(len(matrices)):
-        members = (label == k).nonzero()[:, 0]
-        out[members] = vectors[members] @ matrices[k].T
+    out[order] = torch.cat([
+        part @ matrix.T for part, matrix in zip(parts, matrices, strict=True)
+    ])  # fmt: skip
     return out
 
 

@@ -72,6 +72,7 @@ class DynamicsArchitectures(Study):
             "batch_size": 64,
             "epochs": 38,
             "n_test": 1000,
+            "n_starts": 512,
             "n_seeds": 3,
         },
         "three": {"data": ("synthetic", "uci", "sst2"), "n_train": 10_000, "epochs": 12},
