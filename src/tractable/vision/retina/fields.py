@@ -24,7 +24,7 @@ def receptive_fields(
     layer: str | None = None,
     *,
     images: Tensor | None = None,
-    base: str | Tensor = "images",
+    base: str | Tensor | np.ndarray = "images",
     through: str = "pre",
     position: str | tuple[int, int] = "center",
     units: Sequence[int] | None = None,
@@ -46,7 +46,7 @@ def receptive_fields(
     base : str or tensor
         Where the gradient is taken: ``"images"``, the mean of the gradients at the first
         ``n_images`` images; ``"mean"``, at the mean image; ``"black"``, at 0 (as published);
-        ``"gray"``, at 0.5; or a tensor (C, H, W).
+        ``"gray"``, at 0.5; or a tensor or array (C, H, W).
     through : str
         ``"pre"``: of the pre-activation, nonlinearities below it kept. ``"post"``: of the
         activation (as published). ``"linear"``: without any nonlinearity.
@@ -71,7 +71,8 @@ def receptive_fields(
     Raises
     ------
     ValueError
-        Unknown layer, position outside the map, missing images, NaN.
+        Unknown layer, or one that is called twice (say ``"name@2"``), or is detached; position
+        outside the map; missing images; NaN, of the images or of the network.
 
     Notes
     -----
@@ -142,7 +143,7 @@ def rf_mosaic(
     positions: Sequence[tuple[int, int]],
     *,
     images: Tensor | None = None,
-    base: str | Tensor = "images",
+    base: str | Tensor | np.ndarray = "images",
     through: str = "pre",
     units: Sequence[int] | None = None,
     n_images: int = 64,

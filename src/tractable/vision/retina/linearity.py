@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tractable.core.checks import as_floats, check_choice, check_count, check_range
 from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.gradients import row_and_column
 from tractable.vision.retina.layers import Activations, activations
 from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
@@ -213,9 +214,10 @@ def reconstruction(
         if isinstance(position, str):
             check_choice("position", position, ("center", "all"))
         middle = (height // 2, width // 2)
-        row, column = middle if position is None or isinstance(position, str) else position
-        _inside("position", (int(row), int(column)), (height, width))
-        y = images[:, :, int(row), int(column)]
+        named = position is None or isinstance(position, str)
+        row, column = middle if named else row_and_column(position)
+        _inside("position", (row, column), (height, width))
+        y = images[:, :, row, column]
     code = activations(
         model, layer, images, through=through, batch_size=batch_size, select=lambda u: u.flatten(1)
     ).numpy()
@@ -328,7 +330,7 @@ def _places(shape: tuple[int, ...], position: Position) -> list[tuple[int, int]]
         return [
             (center[0] + i * step, center[1] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)
         ]
-    place = (int(position[0]), int(position[1]))
+    place = row_and_column(position)
     _inside("position", place, (height, width))
     return [place]
 
