@@ -137,7 +137,7 @@ class Recordings:
             raise ValueError(
                 f"axes must name {', '.join(AXES)} (repetition and bin may be absent), got {names}"
             )
-        found = np.asarray(values)
+        found = np.asarray(as_plain(values))
         if found.dtype.kind not in "biuf":
             raise TypeError(f"responses (values) must be real numbers, got dtype {found.dtype}")
         if found.ndim != len(names):
@@ -186,7 +186,7 @@ class Recordings:
         >>> trials.shape, trials.n_repetitions[:, 0].tolist()
         ((4, 3, 2, 1), [2, 3, 2, 2])
         """
-        found = as_floats("values", values)
+        found = as_floats("values", as_plain(values))
         if found.ndim == 2:
             found = found[..., None]
         image = np.asarray(image_of_trial)
@@ -284,11 +284,21 @@ class Recordings:
         return replace(self, values=self.values.mean(3, keepdims=True), time_ms=self.time_ms[:1])
 
     def keep(self, *, images: ArrayLike | None = None, neurons: ArrayLike | None = None) -> Any:
-        """Return some of the images or neurons, by indices or a mask."""
-        rows = np.arange(self.shape[0]) if images is None else np.asarray(images)
-        columns = np.arange(self.shape[2]) if neurons is None else np.asarray(neurons)
-        rows, columns = (np.arange(n)[i] for n, i in
-                         ((self.shape[0], rows), (self.shape[2], columns)))  # fmt: skip
+        """Return some of the images or neurons, by indices (from the end if negative) or a mask.
+
+        Raises
+        ------
+        ValueError
+            Indices that are not there, a mask of another length, or fewer than 4 images.
+
+        Examples
+        --------
+        >>> recordings = Recordings.from_array(np.ones((6, 3, 5)), axes="image repetition neuron")
+        >>> recordings.keep(neurons=[0, 2]).shape, recordings.keep(images=[0, 1, 2, -1]).images
+        ((6, 3, 2, 1), ('0', '1', '2', '5'))
+        """
+        rows = _chosen("images", images, self.shape[0])
+        columns = _chosen("neurons", neurons, self.shape[2])
         return replace(
             self,
             values=self.values[rows][:, :, columns],
@@ -397,13 +407,39 @@ def as_recordings(responses: Any) -> Recordings:
         return Recordings.from_xarray(responses)
     if isinstance(responses, Mapping):
         raise TypeError("responses must be an array or Recordings, got a mapping")
-    found = np.asarray(responses)
+    found = np.asarray(as_plain(responses))
     if found.ndim != 4:
         raise ValueError(
             "responses must be (images, repetitions, neurons, bins), got shape "
             f"{found.shape}; name other layouts by Recordings.from_array(..., axes=...)"
         )
     return Recordings.from_array(found)
+
+
+def as_plain(values: Any) -> Any:
+    """Return a tensor without its gradient, on the CPU; anything else as it is."""
+    return values.detach().cpu() if hasattr(values, "detach") else values
+
+
+def _chosen(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
+    """Return indices of 0 .. n - 1 that were given as such, or as a mask."""
+    if given is None:
+        return np.arange(n)
+    try:
+        found = np.asarray(as_plain(given))
+    except ValueError:  # lists of several lengths
+        found = np.asarray(None)
+    if found.dtype == bool and found.shape == (n,):
+        found = np.flatnonzero(found)
+    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be whole numbers of 0 .. {n - 1}, or a mask of all {n}, one at least "
+            f"kept, got {given!r}"
+        )
+    if found.min() < -n or found.max() >= n:
+        bad = found[(found < -n) | (found >= n)]
+        raise ValueError(f"{name} must be of 0 .. {n - 1}, got {_few(bad)}")
+    return found
 
 
 def _names(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
