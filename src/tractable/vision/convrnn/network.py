@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
 from tractable.core.checks import check_choice, check_finite
 from tractable.vision.convrnn.assembly import Assembly
@@ -17,6 +16,7 @@ from tractable.vision.convrnn.layers import needs_whole_batch, over_batch
 from tractable.vision.convrnn.movies import show
 from tractable.vision.convrnn.node_map import NodeMap
 from tractable.vision.convrnn.outputs import Output, TimeSeries
+from tractable.vision.convrnn.recompute import recomputed
 from tractable.vision.convrnn.spec import ConvRNNSpec
 from tractable.vision.convrnn.unroll import (
     Maps,
@@ -135,7 +135,7 @@ class ConvRNN(Assembly):
         checkpoint : str
             Memory of training: ``none``; ``step``: keep states between steps and compute the rest
             again; ``sqrt``: keep them between pieces of about sqrt(T) steps. Running statistics of
-            batch norms are then updated twice.
+            batch norms are then updated twice, and gradients of gradients are refused.
         detach_every : int, optional
             Cut the graph after so many steps: truncated backpropagation through time.
         state : Unrolled, optional
@@ -168,7 +168,7 @@ class ConvRNN(Assembly):
         pieces = cuts(len(movie.ids), checkpoint if recomputes else "none", detach_every)
         for start, stop in itertools.pairwise(pieces):
             if recomputes:
-                done, seen, kept = recompute(run.piece, done, start, stop, use_reentrant=False)
+                done, seen, kept = recomputed(run, done, start, stop)
             else:
                 done, seen, kept = run.piece(done, start, stop)
             logits += seen
