@@ -13,7 +13,7 @@ from tractable.core.checks import check_choice, check_finite
 from tractable.vision.convrnn.assembly import Assembly
 from tractable.vision.convrnn.decoders import Decoder
 from tractable.vision.convrnn.layers import needs_whole_batch, over_batch
-from tractable.vision.convrnn.movies import show
+from tractable.vision.convrnn.movies import check_floats, show
 from tractable.vision.convrnn.node_map import NodeMap
 from tractable.vision.convrnn.outputs import Output, TimeSeries
 from tractable.vision.convrnn.recompute import recomputed
@@ -218,6 +218,7 @@ class ConvRNN(Assembly):
         state: Unrolled | None,
     ) -> Movie:
         """Check the input; return its distinct frames and which is shown when."""
+        check_floats("x", x)
         if x.ndim not in (4, 5) or tuple(x.shape[-3:]) != self.in_shape:
             raise ValueError(
                 f"x must be images (B, {', '.join(map(str, self.in_shape))}), or movies with T "

@@ -6,15 +6,18 @@ argument, the default is an average over images, silent units are NaN, and they 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
+from tractable.core.checks import TractableWarning
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.field_sets import SILENT, RFSet
 from tractable.vision.retina.gradients import base_images, gradients, without_colors
 from tractable.vision.retina.layers import Model
+from tractable.vision.retina.model import RetinaVVS
 
 __all__ = ["receptive_fields", "rf_ensemble", "rf_mosaic"]
 
@@ -68,6 +71,11 @@ def receptive_fields(
     RFSet
         A unit whose largest gradient is below 1e-9 is NaN and counted.
 
+    Warns
+    -----
+    TractableWarning
+        The fields of a `RetinaVVS` are wider than the image.
+
     Raises
     ------
     ValueError
@@ -92,6 +100,15 @@ def receptive_fields(
     True
     """
     bases, name = base_images(model, images, base, n_images, shape)
+    if isinstance(model, RetinaVVS) and layer in model.stages:
+        sides = model.support(layer)
+        if max(sides) > min(bases.shape[2:]):
+            warnings.warn(
+                f"the fields of {layer} are {sides[0]} pixels wide, more than the image of "
+                f"{bases.shape[2]} x {bases.shape[3]}: its edges cut them off",
+                TractableWarning,
+                stacklevel=2,
+            )
     total, unit = gradients(
         model, layer, bases, through, position, units, pad, reduce=True, progress=progress
     )

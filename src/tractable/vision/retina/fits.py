@@ -47,7 +47,7 @@ class DoGFit:
     aic : float
         n log(RSS / n) + 2 p, for the field over its peak.
     standard_errors : mapping of str to float
-        Of the parameters above.
+        Of the parameters above; of ratio and angle where the fit was elliptical.
     """
 
     x: float
@@ -193,16 +193,21 @@ def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
     if elliptical:
         low, high = [*low, -np.log(8.0), -np.inf], [*high, np.log(8.0), np.inf]
     found = _best(model, values.ravel(), starts, np.array(low), np.array(high))
-    p, errors, r2, aic = found
+    p, covariance, r2, aic = found
     s_c = np.exp(p[2])
     ratio, angle = (float(np.exp(p[7])), float(p[8])) if elliptical else (1.0, 0.0)
-    if ratio < 1:  # name the long axis second, always
+    swapped = ratio < 1
+    if swapped:  # name the long axis second, always
         ratio, angle = 1 / ratio, angle + np.pi / 2
         s_c = s_c / ratio
-    names = ("x", "y", "sigma_center", "sigma_surround", "weight_center", "weight_surround")
     spread = np.exp(p[3])
-    widths = [errors[2] * s_c, float(np.hypot(errors[2] * (1 + spread), errors[3] * spread)) * s_c]
-    se = [errors[0], errors[1], *widths, *(scale * errors[4:6])]
+    names = ["x", "y", "sigma_center", "sigma_surround", "weight_center", "weight_surround"]
+    names += ["offset", "ratio", "angle"] if elliptical else ["offset"]
+    slopes = np.diag([1.0, 1.0, s_c, s_c * spread, *[scale] * 3, *[ratio, 1.0][: 2 * elliptical]])
+    slopes[3, 2] = s_c * (1 + spread)  # both widths grow with the center's
+    if swapped:
+        slopes[2:4, 7] = slopes[2:4, 2]
+    se = _errors(slopes, covariance)
     return DoGFit(
         float(p[0]),
         float(p[1]),
@@ -253,7 +258,8 @@ def fit_gabor(rf: np.ndarray) -> GaborFit:
     starts = _gabor_starts(values)
     low = [-1.0, -1.0, np.log(0.3), np.log(0.05), np.log(2.0), *[-np.inf] * 4]
     high = [size, size, np.log(size), np.log(8.0), np.log(8.0 * size), *[np.inf] * 4]
-    p, errors, r2, aic = _best(_gabor(shape), values.ravel(), starts, np.array(low), np.array(high))
+    best = _best(_gabor(shape), values.ravel(), starts, np.array(low), np.array(high))
+    p, covariance, r2, aic = best
     theta, phase, amplitude = p[5], p[6], sign * scale * p[7]
     if amplitude < 0:
         amplitude, phase = -amplitude, phase + np.pi
@@ -274,7 +280,10 @@ def fit_gabor(rf: np.ndarray) -> GaborFit:
         float(sign * scale * p[8]),
         r2,
         aic,
-        {name: float(value) for name, value in zip(names, errors * units, strict=True)},
+        {
+            name: float(value)
+            for name, value in zip(names, _errors(np.diag(units), covariance), strict=True)
+        },
     )
 
 
@@ -400,7 +409,7 @@ def _best(
     low: np.ndarray,
     high: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Refine the best starts; return parameters, standard errors, R2 and AIC."""
+    """Refine the best starts; return parameters, their covariance, R2 and AIC."""
     best: Any = None
     for _, start in sorted(starts, key=lambda item: item[0])[:N_REFINED]:
         found = optimize.least_squares(
@@ -416,10 +425,14 @@ def _best(
     n, p = len(values), len(best.x)
     rss = 2 * float(best.cost)
     covariance = np.linalg.pinv(best.jac.T @ best.jac) * rss / max(n - p, 1)
-    errors = np.sqrt(np.clip(np.diag(covariance), 0, None))
     total = float(((values - values.mean()) ** 2).sum())
     r2 = 1 - rss / total if total > 0 else np.nan
-    return best.x, errors, float(r2), float(n * np.log(max(rss, 1e-300) / n) + 2 * p)
+    return best.x, covariance, float(r2), float(n * np.log(max(rss, 1e-300) / n) + 2 * p)
+
+
+def _errors(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return standard errors of functions of the parameters with these derivatives."""
+    return np.sqrt(np.clip(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0, None))
 
 
 def _prepared(rf: np.ndarray) -> tuple[np.ndarray, float, float]:

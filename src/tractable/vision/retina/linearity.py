@@ -14,7 +14,7 @@ from tractable.core.checks import as_floats, check_choice, check_count, check_ra
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.gradients import row_and_column
 from tractable.vision.retina.layers import Activations, activations
-from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
+from tractable.vision.retina.ridge import N_MIN, RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
 
 __all__ = ["LinearityResult", "linearity", "reconstruction", "rectification_cap"]
@@ -161,6 +161,7 @@ def linearity(
     check_images("images", images, finite=True)
     check_choice("multioutput", multioutput, MULTIOUTPUT)
     check_range("min_active", min_active, 0, 1)
+    _enough(images, ridge)
     shape = _shape(model, layer, images, through)
     if position == "pooled" and window is None:
         window = min(images.shape[2:]) // 2 | 1
@@ -207,6 +208,7 @@ def reconstruction(
     """
     check_images("images", images, finite=True)
     check_choice("multioutput", multioutput, MULTIOUTPUT)
+    _enough(images, ridge)
     height, width = images.shape[2:]
     if position == "all":
         y = images.flatten(1)
@@ -225,6 +227,19 @@ def reconstruction(
     targets = y.double().numpy()
     found = _regress(code[:n_fit], targets[:n_fit], code[n_fit:], ridge, penalties)
     return _result(*found, targets[:n_fit], targets[n_fit:], multioutput, False, 0.0)
+
+
+def _enough(images: Tensor, how: str) -> None:
+    """Refuse too few images by the names of the caller's arguments."""
+    check_choice("ridge", how, ("loo", "validation"))
+    fitted = len(images) - int(np.ceil(SCORED * len(images)))
+    if how == "validation":
+        fitted -= fitted // 8
+    if fitted < N_MIN:
+        raise ValueError(
+            f"images must leave at least {N_MIN} to fit, got {len(images)}, of which {fitted} are "
+            "fitted and the others choose the penalty or are scored"
+        )
 
 
 def _regress(
