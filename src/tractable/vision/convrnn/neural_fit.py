@@ -20,7 +20,8 @@ from tractable.vision.convrnn.neural_maps import (
     shifted,
     stacked,
 )
-from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_plain, as_recordings
+from tractable.vision.convrnn.recording_layouts import as_plain
+from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_recordings
 from tractable.vision.convrnn.regressions import LinearMap, candidates
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 

@@ -10,6 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable.core.checks import as_floats, check_count, check_finite
+from tractable.vision.convrnn.recording_layouts import (
+    AXES,
+    as_plain,
+    chosen,
+    few,
+    gathered,
+    in_order,
+)
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 
 if TYPE_CHECKING:
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AXES", "Recordings", "as_recordings"]
 
-AXES = ("image", "repetition", "neuron", "bin")
-OPTIONAL = ("repetition", "bin")
 LEAST_R = -0.99  # where the formula for longer means has its pole
 
 
@@ -81,7 +87,7 @@ class Recordings:
         if not count.all():
             dead = np.flatnonzero((count == 0).all(0))
             if len(dead):
-                raise ValueError(f"neurons {_few(dead)} are NaN throughout: leave them out")
+                raise ValueError(f"neurons {few(dead)} are NaN throughout: leave them out")
             i, n = np.argwhere(count == 0)[0]
             raise ValueError(
                 f"responses of neuron {n} to image {i} are NaN in all repetitions: leave the "
@@ -132,28 +138,11 @@ class Recordings:
         >>> Recordings.from_array(np.zeros((7, 20, 4)), axes="neuron image repetition").shape
         (20, 4, 7, 1)
         """
-        names = tuple(axes.split()) if isinstance(axes, str) else tuple(axes)
-        if len(set(names)) < len(names) or not {"image", "neuron"} <= set(names) <= set(AXES):
-            raise ValueError(
-                f"axes must name {', '.join(AXES)} (repetition and bin may be absent), got {names}"
-            )
-        found = np.asarray(as_plain(values))
-        if found.dtype.kind not in "biuf":
-            raise TypeError(f"responses (values) must be real numbers, got dtype {found.dtype}")
-        if found.ndim != len(names):
-            raise ValueError(
-                f"responses (values) have {found.ndim} axes, but axes names {len(names)}"
-            )
-        present = [name for name in AXES if name in names]
-        found = found.transpose([names.index(name) for name in present])
-        for place, name in enumerate(AXES):
-            if name not in present:
-                found = np.expand_dims(found, place)
-        found = found.astype(np.float32 if found.dtype == np.float32 else float)
+        found = in_order(values, axes)
         if not missing and np.isnan(found).any():
             bad = np.unique(np.argwhere(np.isnan(found))[:, 2])
             raise ValueError(
-                f"responses (values) hold NaN, in neurons {_few(bad)}; with missing=True of "
+                f"responses (values) hold NaN, in neurons {few(bad)}; with missing=True of "
                 "Recordings.from_array it marks missing repetitions"
             )
         n_images, _, n_neurons, n_bins = found.shape
@@ -186,24 +175,8 @@ class Recordings:
         >>> trials.shape, trials.n_repetitions[:, 0].tolist()
         ((4, 3, 2, 1), [2, 3, 2, 2])
         """
-        found = as_floats("values", as_plain(values))
-        if found.ndim == 2:
-            found = found[..., None]
-        image = np.asarray(image_of_trial)
-        if image.dtype.kind == "f":
-            check_finite("image_of_trial", image)
-        kinds, which = np.unique(image, return_inverse=True)
-        if found.ndim != 3 or which.shape != (len(found),):
-            raise ValueError(
-                "values must be (trials, neurons, bins) with one image_of_trial each, got "
-                f"{found.shape} and {which.shape}"
-            )
-        counts = np.bincount(which)
-        filled = np.full((len(kinds), int(counts.max(initial=1)), *found.shape[1:]), np.nan)
-        order = np.argsort(which, kind="stable")
-        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        filled[which[order], place] = found[order]
-        return cls.from_array(filled, missing=True, images=kinds.tolist(), **names)
+        filled, kinds = gathered(values, image_of_trial)
+        return cls.from_array(filled, missing=True, images=kinds, **names)
 
     @classmethod
     def from_xarray(
@@ -297,8 +270,8 @@ class Recordings:
         >>> recordings.keep(neurons=[0, 2]).shape, recordings.keep(images=[0, 1, 2, -1]).images
         ((6, 3, 2, 1), ('0', '1', '2', '5'))
         """
-        rows = _chosen("images", images, self.shape[0])
-        columns = _chosen("neurons", neurons, self.shape[2])
+        rows = chosen("images", images, self.shape[0])
+        columns = chosen("neurons", neurons, self.shape[2])
         return replace(
             self,
             values=self.values[rows][:, :, columns],
@@ -416,36 +389,5 @@ def as_recordings(responses: Any) -> Recordings:
     return Recordings.from_array(found)
 
 
-def as_plain(values: Any) -> Any:
-    """Return a tensor without its gradient, on the CPU; anything else as it is."""
-    return values.detach().cpu() if hasattr(values, "detach") else values
-
-
-def _chosen(name: str, given: ArrayLike | None, n: int) -> np.ndarray:
-    """Return indices of 0 .. n - 1 that were given as such, or as a mask."""
-    if given is None:
-        return np.arange(n)
-    try:
-        found = np.asarray(as_plain(given))
-    except ValueError:  # lists of several lengths
-        found = np.asarray(None)
-    if found.dtype == bool and found.shape == (n,):
-        found = np.flatnonzero(found)
-    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} must be whole numbers of 0 .. {n - 1}, or a mask of all {n}, one at least "
-            f"kept, got {given!r}"
-        )
-    if found.min() < -n or found.max() >= n:
-        bad = found[(found < -n) | (found >= n)]
-        raise ValueError(f"{name} must be of 0 .. {n - 1}, got {_few(bad)}")
-    return found
-
-
 def _names(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
     return tuple(map(str, range(n) if given is None else given))
-
-
-def _few(numbers: np.ndarray) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
