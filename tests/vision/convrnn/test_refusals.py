@@ -106,6 +106,15 @@ def test_some_images_and_neurons() -> None:
         (lambda: object_solution_times(F, L[:, None], 1.0, [70, 80]), "labels must be one for"),
         (lambda: object_solution_times(F, L[:90], 1.0, [70, 80]), "90 images of the labels"),
         (lambda: object_solution_times(F, L, 1.0, [70, 80, 90]), "2 bins, but time_ms has 3"),
+        (lambda: neural_fit(F, Y, groups=[None] * 100), "groups must be numbers or names"),
+        (lambda: neural_fit(F, Y, categories=["a", 1, None, 2] * 25), "categories must be numbers"),
+        (lambda: neural_fit(F, Y, mapping="latency", shifts=[0.5]), "shifts must be whole numbers"),
+        (lambda: neural_fit(F, Y, mapping="latency", shifts=1), "shifts must be whole numbers"),
+        (lambda: Recordings.from_array(Y, axes=4), "axes must name image"),
+        (lambda: Recordings.from_array(Y, time_ms=5.0), "time_ms must have 2 entries, got 1"),
+        (lambda: Recordings.from_array(Y, neurons=3), "neurons must be 3 names, got 3"),
+        (lambda: Recordings.from_array(Y, areas="IT"), "areas must be 3 names, got 'IT'"),
+        (lambda: RECORDINGS.reliability(images=[100]), r"images must be of 0 \.\. 99, got 100"),
     ],
 )
 def test_bad_calls_name_the_argument(call, message: str) -> None:

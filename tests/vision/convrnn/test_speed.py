@@ -16,6 +16,7 @@ from tractable.vision.convrnn import (
     Node,
     SpecError,
     SpeedAccuracy,
+    decode,
     make_cell,
     make_movie,
     speed_accuracy,
@@ -88,6 +89,16 @@ WRAPPED = wrap(
 )
 
 
+STATE = torch.rand(1, 2, 8, 8)
+
+
+def test_a_network_of_nan_is_not_said_to_keep_too_much() -> None:
+    broken = ConvRNN(NET.spec, in_shape=(1, 8, 8))
+    torch.nn.init.constant_(next(broken.parameters()), torch.nan)
+    with pytest.raises(FloatingPointError, match="node 'a' has a state that is NaN"):
+        broken(IMAGE, T=3)
+
+
 def graph(**parts: Any) -> str:
     return json.dumps({"nodes": [{"name": "a", "channels": 2}], "n_classes": 2, **parts})
 
@@ -102,6 +113,18 @@ def graph(**parts: Any) -> str:
         (lambda: WRAPPED((255 * IMAGE).byte()), "x must be floating point"),
         (lambda: WRAPPED(IMAGE * np.nan), "x must be finite"),
         (lambda: WRAPPED(IMAGE[0]), r"x must be images \(B, C, H, W\) or movies"),
+        (lambda: NET.step(IMAGE[0]), r"frame must have shape \(B, 1, 8, 8\)"),
+        (
+            lambda: NET.jacobian("a", (STATE, STATE), STATE),
+            r"state of 'a' must be tensors of shapes",
+        ),
+        (lambda: NET.jacobian("a", (STATE[:, :1],), IMAGE[:1]), "state of 'a' must be"),
+        (
+            lambda: NET.jacobian("a", (STATE,), torch.rand(1, 3, 8, 8)),
+            "x must be the node's merged",
+        ),
+        (lambda: decode(LOGITS, valid=torch.ones(3) > 0), "valid must be 9 booleans"),
+        (lambda: decode(LOGITS, valid=torch.ones(9)), "valid must be 9 booleans"),
         (lambda: wrap(Twice(), {"relu": "gru"}, IMAGE), "layer 'relu' is called twice"),
         (lambda: wrap(Twice(), {"unused": "gru"}, IMAGE), "layer 'unused' is not reached"),
         (lambda: make_cell("lstm", 2, 2, peephole=True), r"peephole must be \(height, width\)"),

@@ -12,13 +12,18 @@ from torch import nn
 from tractable.core.checks import TractableWarning
 from tractable.vision.retina import (
     RetinaVVS,
+    bootstrap_fields,
     fit_dog,
     gratings,
     linearity,
     receptive_fields,
     reconstruction,
+    ridge,
+    train_classifier,
 )
+from tractable.vision.retina.images import from_arrays
 
+SMALL = RetinaVVS(1, 0, 3, 2, 2, head=(3,), in_shape=(1, 16, 16))
 X = torch.rand(62, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -74,9 +79,30 @@ def test_standard_errors_are_the_scatter_of_repeated_fits(angle: float) -> None:
         assert np.std([getattr(fit, name) for fit in fits]) == pytest.approx(said, rel=0.35), name
 
 
+def test_a_network_that_yields_nan_is_not_restarted_as_dead() -> None:
+    model = RetinaVVS(1, 1, 3, 2, 2, head=(3,), in_shape=(1, 16, 16))
+    with torch.no_grad():
+        model.get_parameter("retina_2.conv.weight").fill_(torch.nan)
+    data = from_arrays(X, np.arange(62) % 3, n_test=20)
+    with pytest.raises(ValueError, match=r"model must have finite activations.*'retina_2'"):
+        train_classifier(model, data, {"steps": 3, "batch_size": 8}, progress=False)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda: train_classifier(SMALL, None), TypeError, "data must be GrayImages"),  # type: ignore[arg-type]
+        (lambda: train_classifier(SMALL, None, 5), TypeError, "preset must be 'cpu' or 'paper'"),  # type: ignore[arg-type]
+        (lambda: from_arrays(X, ["a"] * 62, n_test=2), ValueError, "labels must be 62 whole"),  # type: ignore[list-item]
+        (lambda: from_arrays(X, [-1] * 62, n_test=2), ValueError, "labels must be 62 whole"),
+        (lambda: ridge([[1.0]], [[1.0]]), TypeError, "x and y must be arrays, got list"),  # type: ignore[arg-type]
+        (lambda: bootstrap_fields(np.ones((1, 3, 4, 4)), 5), TypeError, "statistic must be"),  # type: ignore[arg-type]
+        (lambda: receptive_fields("net", images=X), TypeError, "model must be a network"),  # type: ignore[arg-type]
+        (
+            lambda: receptive_fields(nn.Sequential(nn.Flatten(), nn.Linear(9, 2)), images=X),
+            ValueError,
+            "images must fit the model",
+        ),
         (lambda: RetinaVVS(head=5), ValueError, "head must name the units"),  # type: ignore[arg-type]
         (lambda: RetinaVVS(head=(8, 2.5)), ValueError, "head must be a whole number"),  # type: ignore[arg-type]
         (lambda: RetinaVVS(bias="no"), ValueError, "bias must be one of True, False"),  # type: ignore[arg-type]

@@ -263,6 +263,12 @@ class ConvRNN(Assembly):
             Of every node, and ``logits``.
         state : Unrolled
         """
+        check_floats("frame", frame)
+        if frame.ndim != 4 or tuple(frame.shape[1:]) != self.in_shape:
+            raise ValueError(
+                f"frame must have shape (B, {', '.join(map(str, self.in_shape))}), got "
+                f"{tuple(frame.shape)}"
+            )
         done = Unrolled() if state is None else state
         run = Unroll(self, Movie([frame], [0], done.step), [], reuse=False, skip=False)
         done, logits, _ = run.piece(done, 0, 1)
@@ -317,6 +323,10 @@ class ConvRNN(Assembly):
             (n, n), n = all numbers of the states, in the order of the state's tensors.
         """
         step = self.step_map(name, x, feedback)
+        got = [tuple(s.shape) for s in state]
+        wanted = [(1, *shape) for shape in step.shapes]
+        if got != wanted:
+            raise ValueError(f"state of {name!r} must be tensors of shapes {wanted}, got {got}")
         return torch.func.jacrev(step)(step.flat(state)[0])
 
     # --- the whole ---------------------------------------------------------------------------

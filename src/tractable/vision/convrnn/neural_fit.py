@@ -402,9 +402,17 @@ def as_features(
 
 
 def _shifts(shifts: Iterable[int] | None, n_bins: int) -> tuple[int, ...]:
-    found = tuple(int(s) for s in (range(min(7, n_bins)) if shifts is None else shifts))
+    given = np.asarray([*range(min(7, n_bins))] if shifts is None else as_list(shifts))
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise ValueError(f"shifts must be whole numbers of bins, got {shifts!r}")
+    found = tuple(int(s) for s in given)
     if not found or len(set(found)) < len(found) or max(map(abs, found)) >= n_bins:
         raise ValueError(
             f"shifts must be different numbers of bins, fewer than {n_bins}, got {found}"
         )
     return found
+
+
+def as_list(values: Any) -> Any:
+    """Return a list of what can be listed, anything else as it is."""
+    return list(values) if isinstance(values, Iterable) else values

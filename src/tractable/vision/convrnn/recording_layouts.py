@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ AXES = ("image", "repetition", "neuron", "bin")
 
 def in_order(values: ArrayLike, axes: str | Sequence[str]) -> np.ndarray:
     """Return floats (images, repetitions, neurons, bins) of an array whose axes are named."""
-    names = tuple(axes.split()) if isinstance(axes, str) else tuple(axes)
+    given = axes.split() if isinstance(axes, str) else axes
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
     if len(set(names)) < len(names) or not {"image", "neuron"} <= set(names) <= set(AXES):
         raise ValueError(
             f"axes must name {', '.join(AXES)} (repetition and bin may be absent), got {names}"

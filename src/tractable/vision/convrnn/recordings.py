@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +148,12 @@ class Recordings:
         n_images, _, n_neurons, n_bins = found.shape
         return cls(
             found,
-            np.arange(n_bins) * 10.0 if time_ms is None else as_floats("time_ms", time_ms),
-            _names(neurons, n_neurons),
-            ("",) * n_neurons if areas is None else tuple(map(str, areas)),
-            _names(images, n_images),
+            np.arange(n_bins) * 10.0
+            if time_ms is None
+            else np.atleast_1d(as_floats("time_ms", time_ms)),
+            _names("neurons", neurons, n_neurons),
+            _names("areas", [""] * n_neurons if areas is None else areas, n_neurons),
+            _names("images", images, n_images),
         )
 
     @classmethod
@@ -346,7 +348,7 @@ class Recordings:
         images : ndarray, optional
             Indices of the images to use.
         """
-        rows = slice(None) if images is None else images
+        rows = chosen("images", images, self.shape[0])
         r = [correlation(a[rows], b[rows]) for a, b in self.halves(n_halvings, seed)]
         return spearman_brown(np.maximum(np.mean(r, 0), LEAST_R), self.length)
 
@@ -389,5 +391,7 @@ def as_recordings(responses: Any) -> Recordings:
     return Recordings.from_array(found)
 
 
-def _names(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
+def _names(name: str, given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
+    if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+        raise TypeError(f"{name} must be {n} names, got {given!r}")
     return tuple(map(str, range(n) if given is None else given))

@@ -40,6 +40,7 @@ NONLINEARITIES = {
     for name in (base, f"{base}_")
     if hasattr(place, name)
 }  # fmt: skip
+MISFITS = ("channels", "cannot be multiplied", "greater than actual input", "too small")
 RESHAPING = ("max_pool", "glu")  # nonlinear, and of another shape: no identity can stand for them
 
 
@@ -148,6 +149,8 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
     True
     """
     check_choice("through", through, THROUGH)
+    if not callable(model):
+        raise TypeError(f"model must be a network or a function of images, got {model!r}")
     if isinstance(model, nn.Module) and layer is not None:
         module, call = _layer_and_call(model, layer)
     else:
@@ -186,7 +189,7 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
         except _Reached:
             pass
         except RuntimeError as error:
-            if "channels" not in str(error):
+            if not any(part in str(error) for part in MISFITS):
                 raise
             raise ValueError(
                 f"images must fit the model as (B, C, H, W), got {tuple(images.shape)}: {error}"
@@ -319,8 +322,8 @@ def activations(
     with analysis(model, pad), torch.inference_mode():
         for batch in images.split(batch_size):
             u = of(batch.to(device, dtype))
+            refuse_nan(u, layer)  # before a selection that may hide it
             parts.append((u if select is None else select(u)).cpu())
-            refuse_nan(parts[-1], layer)
     return torch.cat(parts)
 
 
