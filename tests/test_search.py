@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -67,6 +68,18 @@ def test_a_search_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(more.value[:6], first.value)
     assert len(set(more.gain.values.tolist())) == 10
     assert len(starts(tmp_path)) == 10
+
+
+def test_half_a_line_at_the_end_of_the_journal_is_cut_off(tmp_path: Path) -> None:
+    first = run(tmp_path, 4)
+    (journal,) = tmp_path.rglob("journal.log")
+    journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "worker_id": "a kil')
+    os.utime(journal, (1.0, 1.0))  # whoever wrote it is gone
+    data = run(tmp_path, 6)
+    assert data.state.values.tolist() == ["complete"] * 6
+    np.testing.assert_array_equal(data.value.values[:4], first.value.values)
+    assert len(starts(tmp_path)) == 6
+    assert b"a kil" not in journal.read_bytes()
 
 
 def test_maximize_and_other_spaces(tmp_path: Path) -> None:
@@ -134,7 +147,6 @@ def test_a_trial_that_fails_again_shows_its_own_error(tmp_path: Path) -> None:
 def test_the_trial_of_a_dead_worker_goes_on_from_its_checkpoint(
     client: Any, tmp_path: Path
 ) -> None:
-    import os
     import signal
     import threading
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tractable.studies.vision._retina_own_parts import example, read_images
+from tractable.studies.vision._own_files import read_images
+from tractable.studies.vision._retina_own_parts import example
 from tractable.studies.vision.retina_own import RetinaOwn
 from tractable.vision.retina import activations, receptive_fields
 

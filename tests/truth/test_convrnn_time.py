@@ -125,6 +125,17 @@ def test_what_is_reused_changes_nothing(seed: int, unroll: str) -> None:
         torch.testing.assert_close(movie.features[name].values, want, atol=1e-12, rtol=0)
 
 
+def test_gray_is_normalized_with_the_image() -> None:
+    x = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.5])
+    movie = make_movie(x, 5, image_off=3, mean=mean, std=std)
+    per_channel = (mean[:, None, None].double(), std[:, None, None].double())
+    for t in range(5):
+        frame = x if t < 3 else torch.full_like(x, 0.5)
+        want = (frame - per_channel[0]) / per_channel[1]
+        torch.testing.assert_close(movie[:, t], want, atol=1e-12, rtol=0)
+
+
 def test_movies_in_pieces() -> None:
     net = scattered(ConvRNN(random_graph(0), in_shape=SHAPE)).double()
     movie = torch.rand(2, 14, *SHAPE, dtype=torch.float64,

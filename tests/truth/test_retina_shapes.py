@@ -21,7 +21,8 @@ from tractable.vision.retina import (
     radial_fraction,
     radial_profile,
 )
-from tractable.vision.retina.fits import _dog, _gabor
+from tractable.vision.retina.fit_search import dog as dog_model
+from tractable.vision.retina.fit_search import gabor as gabor_model
 from tractable.vision.retina.roundness import _explained, _overlap
 
 Y, X = np.mgrid[:32, :32].astype(float)
@@ -145,9 +146,9 @@ def test_opposite_ratio_of_a_balanced_field_is_one():
 @pytest.mark.parametrize(
     ("model", "p"),
     [
-        (_dog((9, 9), elliptical=False), [4.2, 3.9, 0.3, 0.2, 1.0, 0.7, 0.1]),
-        (_dog((9, 9), elliptical=True), [4.2, 3.9, 0.3, 0.2, 1.0, 0.7, 0.1, 0.3, 0.4]),
-        (_gabor((9, 9)), [4.2, 3.9, 0.7, -0.3, 1.6, 0.4, 0.3, 1.0, 0.1]),
+        (dog_model((9, 9), elliptical=False), [4.2, 3.9, 0.3, 0.2, 1.0, 0.7, 0.1]),
+        (dog_model((9, 9), elliptical=True), [4.2, 3.9, 0.3, 0.2, 1.0, 0.7, 0.1, 0.3, 0.4]),
+        (gabor_model((9, 9)), [4.2, 3.9, 0.7, -0.3, 1.6, 0.4, 0.3, 1.0, 0.1]),
     ],
 )
 def test_jacobians(model, p):
@@ -238,7 +239,7 @@ def truth_of(truth):
 def share_of_the_bound(truth, noise, random, n=2000):
     """Return how often an efficient unbiased fit has all six numbers within 10 %."""
     p = truth_of(truth)
-    information = _dog((32, 32), elliptical=False)(p)[1] / noise
+    information = dog_model((32, 32), elliptical=False)(p)[1] / noise
     covariance = np.linalg.inv(information.T @ information)
     d = random.multivariate_normal(np.zeros(7), covariance, size=n)
     spread = np.exp(p[3])
@@ -256,7 +257,7 @@ def share_of_the_bound(truth, noise, random, n=2000):
 def test_noisy_dog_fits_find_the_maximum_of_the_likelihood():
     """The search from the data ends where one from the true parameters does."""
     random = np.random.default_rng(5)
-    model = _dog((32, 32), elliptical=False)
+    model = dog_model((32, 32), elliptical=False)
     for _ in range(12):
         rf, truth = drawn_dog(random)
         noisy = rf + rf.std() / 5 * random.standard_normal(rf.shape)

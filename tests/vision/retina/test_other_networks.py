@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tractable.studies.vision._retina_own_parts import read_images
+from tractable.studies.vision._own_files import read_images
 from tractable.vision.convrnn import (
     Recordings,
     neural_fit,

@@ -306,8 +306,9 @@ def make_model(path: str, seed: int) -> nn.Module:
     Raises
     ------
     ValueError
-        No such file or function, or it does not return a module.
+        No such file or function, one that needs arguments, or that returns no module.
     """
+    import inspect
     from pathlib import Path
 
     from torch import nn
@@ -323,6 +324,12 @@ def make_model(path: str, seed: int) -> nn.Module:
     make = getattr(load_file(file), name, None)
     if not callable(make):
         raise ValueError(f"model: {file} has no function {name!r}")
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise ValueError(
+            f"model: {name} must take no arguments, but its call fails: {error}"
+        ) from None
     with seeded(derive(seed, "model") % 2**32):
         network = make()
     if not isinstance(network, nn.Module):

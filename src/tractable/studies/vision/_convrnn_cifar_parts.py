@@ -25,6 +25,7 @@ from tractable.vision.convrnn.folders import image_folder
 from tractable.vision.convrnn.network import ConvRNN
 from tractable.vision.convrnn.published import published
 from tractable.vision.convrnn.spec import ConvRNNSpec, Node
+from tractable.vision.convrnn.speed import speed_accuracy
 from tractable.vision.convrnn.training import image_batches, one_cycle, train
 
 TAU_BIAS, GATE_BIAS = -1.0, 0.0  # of the gated cell in the small network
@@ -151,10 +152,13 @@ def train_images(
         net, batches, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
         seed=seed, device=device, fabric=fabric, progress=False, schedule=one_cycle(steps), **call,
     )  # fmt: skip
-    rows = {
-        name: by_step(net, normalized(x, like), test_labels, call)
-        for name, x in conditions(test_images, occluded, noise, seed).items()
-    }
+    rows, curve = {}, None
+    for name, x in conditions(test_images, occluded, noise, seed).items():
+        logits, valid = logits_by_step(net, normalized(x, like), call)
+        rows[name] = by_step(logits, valid, test_labels)
+        if curve is None:  # of clean images
+            curve = speed_accuracy(logits, test_labels, valid=valid)
+    assert curve is not None
     n_parameters = sum(p.numel() for p in net.parameters())
     return xr.Dataset(
         {
@@ -162,22 +166,33 @@ def train_images(
             "accuracy_by_step": (("condition", "step"), np.stack(list(rows.values())), ONE),
             "parameters": ((), n_parameters, ONE),
             "macs": ((), operations(net.cpu(), normalized(test_images[:1], like), **call), MACS),
+            "decision_step": ("theta", curve.mean_step + 1, {"units": "steps"}),
+            "decision_accuracy": ("theta", curve.accuracy, ONE),
         },
-        coords={"condition": list(rows), "step": np.arange(1, n_steps + 1)},
+        coords={
+            "condition": list(rows),
+            "step": np.arange(1, n_steps + 1),
+            "theta": ("theta", curve.theta, ONE),
+        },
     )
 
 
-def by_step(net: ConvRNN, images: Tensor, labels: Tensor, call: dict[str, Any]) -> np.ndarray:
-    """Return the accuracy of the readout at every step; NaN before the image reaches it."""
+def logits_by_step(net: ConvRNN, images: Tensor, call: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return the logits (n, steps, classes) of the readout at every step, and which are driven."""
     device = next(net.parameters()).device
     net.eval()
-    right = []
+    parts = []
     with torch.no_grad():
-        for part, wanted in zip(images.split(250), labels.split(250), strict=True):
+        for part in images.split(250):
             out = net(part.to(device), **call)
-            right.append((out.logits_t.argmax(-1).cpu() == wanted[:, None]).double())
-    mean = torch.cat(right).mean(0)
-    mean[~out.valid.cpu()] = torch.nan
+            parts.append(out.logits_t.cpu())
+    return torch.cat(parts), out.valid.cpu()
+
+
+def by_step(logits: Tensor, valid: Tensor, labels: Tensor) -> np.ndarray:
+    """Return the accuracy of the readout at every step; NaN before the image reaches it."""
+    mean = (logits.argmax(-1) == labels[:, None]).double().mean(0)
+    mean[~valid] = torch.nan
     return np.asarray(mean.numpy())
 
 

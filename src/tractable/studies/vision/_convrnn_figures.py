@@ -218,3 +218,26 @@ def accuracy_by_step(theory: xr.Dataset, measured: xr.Dataset) -> Figure:
         "error over the seeds."
     )
     return figure
+
+
+def speed_against_accuracy(measured: xr.Dataset) -> Figure:
+    """Draw accuracy on clean images against the mean step of decision, over thresholds."""
+    from tractable import plot
+
+    figure, ax = plot.new(1, 1, size=(5.2, 3.4))
+    for net in map(str, measured.net.values):
+        one = measured.sel(net=net)
+        accuracy = one.decision_accuracy
+        plot.measurement(
+            ax, one.decision_step.mean("seed"), accuracy.mean("seed"), marker=MARKERS[net],
+            error=(accuracy.std("seed") / np.sqrt(one.sizes["seed"])).values, color=COLORS[net],
+            label=TITLES[net], markersize=4, linestyle=":", linewidth=0.8,
+        )  # fmt: skip
+    ax.set(xlabel="mean step of decision", ylabel="accuracy, clean images")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.set_label(
+        "Accuracy against the mean step of decision. An image is decided when the confidence of "
+        "the readout reaches a threshold; each point is a threshold from 0.2 to 0.99, with the "
+        "standard error over the seeds."
+    )
+    return figure

@@ -1,68 +1,32 @@
-"""A user's neural arrays, features and labels, from files; and an example where there are none."""
+"""The features of a user's network; and an example where there are no recordings."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".npy", ".npz", ".nc")
+from tractable.studies.vision._own_files import read_images
 
 
-def read(name: str, path: str) -> Any:
-    """Return the array of ``file.npy``, ``file.npz:key`` or netCDF ``file.nc:variable``.
+def model_features(model: str, images: str, layer: str, n_bins: int, seed: int = 0) -> np.ndarray:
+    """Return features of a user's network, (images, p, bins), or (images, p) that stand still.
+
+    A `ConvRNN` gives one step for each bin (``layer`` names a node), a `WrappedRNN` its logits in
+    time. Of any other module an output (images, bins, p) or (images, bins, C, H, W) changes in
+    time, and (images, p) or a map (images, C, H, W) does not. Images: see `read_images`.
 
     Raises
     ------
     ValueError
-        No such file, another kind of file, or several arrays and none named.
-    """
-    file, _, key = path.rpartition(":") if ":" in Path(path).name else (path, "", "")
-    where = Path(file)
-    if where.suffix not in SUFFIXES:
-        raise ValueError(f"{name} must be a file {', '.join(SUFFIXES)}, got {path!r}")
-    if not where.is_file():
-        raise ValueError(f"{name}: there is no file {file!r}")
-    if where.suffix == ".npy":
-        try:
-            return np.load(where, allow_pickle=False)
-        except ValueError as error:
-            raise ValueError(f"{name}: {file} is not a plain .npy array ({error})") from error
-    if where.suffix == ".npz":
-        with np.load(where, allow_pickle=False) as arrays:
-            return arrays[_chosen(name, key, list(arrays.files), file)]
-    import xarray as xr
-
-    with xr.open_dataset(where, engine="h5netcdf") as dataset:
-        return dataset[_chosen(name, key, [str(k) for k in dataset.data_vars], file)].load()
-
-
-def _chosen(name: str, key: str, keys: list[str], file: str) -> str:
-    if key in keys:
-        return key
-    if not key and len(keys) == 1:
-        return keys[0]
-    raise ValueError(f"{name}: {file} holds {', '.join(keys)}; name one, as {file}:{keys[0]}")
-
-
-def model_features(model: str, images: str, layer: str, n_bins: int) -> np.ndarray:
-    """Return features (images, p, bins) of a user's network, one step for each bin.
-
-    The network is a `ConvRNN` or `WrappedRNN` (``layer`` names a node), or any torch module whose
-    output is (images, bins, ...) or (images, ...).
+        No such function, no network, an output of another number of images or axes.
     """
     import torch
 
-    from tractable.core.processes import load_file
+    from tractable.studies.spectra.spectra_audit import make_model
     from tractable.vision.convrnn import ConvRNN
 
-    path, _, function = model.rpartition(":")
-    make = getattr(load_file(path), function, None)
-    if not callable(make):
-        raise ValueError(f"model: {path} has no function {function}")
-    net = make()
-    x = torch.as_tensor(np.asarray(read("images", images)), dtype=torch.float32)
+    net, x = make_model(model, seed), read_images(images)
     net.eval()
     with torch.no_grad():
         if isinstance(net, ConvRNN):
@@ -74,11 +38,15 @@ def model_features(model: str, images: str, layer: str, n_bins: int) -> np.ndarr
         else:
             values = net(x)
             values = getattr(values, "logits_t", values)
+    shape = tuple(getattr(values, "shape", ()))
+    if not isinstance(values, torch.Tensor) or not 2 <= len(shape) <= 5 or shape[0] != len(x):
+        raise ValueError(
+            "model must return a tensor (images, p), (images, C, H, W), (images, bins, p) or "
+            f"(images, bins, C, H, W) of {len(x)} images, got {shape or type(values).__name__}"
+        )
     found = values.double().cpu().numpy()
-    if found.ndim < 2 or len(found) != len(x):
-        raise ValueError(f"model must return (images, bins, ...), got shape {found.shape}")
-    if found.ndim == 2:
-        return found
+    if found.ndim in (2, 4):
+        return found.reshape(len(found), -1)
     return found.reshape(*found.shape[:2], -1).transpose(0, 2, 1)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from torch import Tensor, nn
 
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
-from tractable.studies.vision._convrnn_own_parts import SUFFIXES, read
 from tractable.vision.retina import (
     RFSet,
     activations,
@@ -31,7 +28,6 @@ from tractable.vision.retina.gradients import select_units
 from tractable.vision.retina.layers import device_of, find_layer
 
 ONE = {"units": "1"}
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SIDE, KERNEL = 20, 13  # of the example
 PLANTED = (
     *("center_surround_on", "center_surround_off", "blob_on", "blob_off"),
@@ -83,79 +79,6 @@ def example(n: int, seed: int) -> tuple[nn.Module, Tensor]:
     parts = OrderedDict(filters=first, retina=nn.ReLU(), cortex=second)
     images, _ = make_shapes_on_pink(n, SIDE, seed=derive(seed, "images") % 2**32)
     return nn.Sequential(parts), torch.from_numpy(images)
-
-
-def read_images(path: str) -> Tensor:
-    """Return images (n, C, H, W), floats, from an array file or a folder of pictures of one size.
-
-    Arrays are (n, H, W), (n, C, H, W) or, with colors last, (n, H, W, 3); bytes are over 255.
-
-    Raises
-    ------
-    ValueError
-        No such file, no numbers, pictures of several sizes, NaN.
-    """
-    name = re.sub(r":\w+$", "", Path(path).name)
-    if Path(path).is_dir():
-        array = _pictures(Path(path))
-    elif name.endswith(SUFFIXES):
-        array = np.asarray(read("images", path))
-    else:
-        raise ValueError(
-            f"images must be a folder of pictures or a file {', '.join(SUFFIXES)}, got {path!r}"
-        )
-    if array.dtype.kind not in "fiub" or array.ndim not in (3, 4) or 0 in array.shape:
-        raise ValueError(
-            "images must be numbers of shape (n, H, W), (n, C, H, W) or (n, H, W, 3), got "
-            f"{array.dtype} {array.shape}"
-        )
-    largest = {"uint8": 255.0, "uint16": 65535.0}.get(array.dtype.name, 1.0)
-    if array.dtype.kind in "iu" and largest == 1.0 and array.max() > 1:
-        raise ValueError(
-            f"images must be bytes, 16-bit numbers or floats in [0, 1], got {array.dtype} up to "
-            f"{array.max()}"
-        )
-    values = array.astype(np.float32) / np.float32(largest)
-    if not np.isfinite(values).all():
-        raise ValueError(f"images must be finite, got {(~np.isfinite(values)).sum()} bad pixels")
-    if values.ndim == 3:
-        values = values[:, None]
-    elif values.shape[1] not in (1, 3) and values.shape[3] in (1, 3):
-        values = values.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(values))
-
-
-def _pictures(folder: Path) -> np.ndarray:
-    from PIL import Image
-
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    if not files:
-        raise ValueError(f"images: {folder} holds no picture ({', '.join(PICTURES)})")
-    found: list[np.ndarray] = []
-    for file in files:
-        with Image.open(file) as picture:
-            found.append(_pixels(picture))
-        if found[-1].shape != found[0].shape:
-            raise ValueError(
-                f"images must be pictures of one size and kind, got {found[0].shape} of "
-                f"{files[0].name} and {found[-1].shape} of {file.name}"
-            )
-    return np.stack(found)
-
-
-def _pixels(picture: Any) -> np.ndarray:
-    """Return gray (H, W) of bytes, 16 bits or floats, or colors (H, W, 3) of bytes."""
-    if picture.mode == "F":
-        return np.asarray(picture)
-    if picture.mode.startswith("I"):
-        deep = np.asarray(picture)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise ValueError(
-                f"images must be pictures of 8 or 16 bits, or floats, got {picture.filename} with "
-                f"values {deep.min()} to {deep.max()}"
-            )
-        return deep.astype(np.uint16)
-    return np.asarray(picture.convert("L" if picture.mode in ("L", "1", "LA") else "RGB"))
 
 
 def chosen_layers(model: nn.Module, layers: tuple[str, ...]) -> list[str]:

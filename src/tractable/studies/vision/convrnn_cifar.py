@@ -37,7 +37,7 @@ ZOO = {
 class ConvrnnCifar(Study):
     """Recurrent cells on real images at equally many parameters: clean, occluded, noisy."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Nayebi, Bear, Kubilius, Kar, Ganguli, Sussillo, DiCarlo, Yamins",
         2018,
@@ -305,6 +305,7 @@ class ConvrnnCifar(Study):
         return {
             "accuracy": draw.image_accuracies(theory, measured),
             "steps": draw.accuracy_by_step(theory, measured),
+            "speed": draw.speed_against_accuracy(measured),
         }
 
     def cost(self, run: Run) -> Cost:

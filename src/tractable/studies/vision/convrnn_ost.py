@@ -24,7 +24,7 @@ AGAIN, FEEDFORWARD = "same neurons again", "feedforward, uniform"
 class ConvrnnOst(Study):
     """Object solution times of noisy digits, from synthetic neurons of a recurrent network."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Nayebi, Sagastuy-Brena, Bear, Kar, Kubilius, Ganguli, Sussillo, DiCarlo, Yamins",
         2022,

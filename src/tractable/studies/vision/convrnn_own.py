@@ -23,7 +23,7 @@ CHANCE = "exact: images that are permuted carry no information on one another"
 class ConvrnnOwn(Study):
     """Your neural recordings: their noise ceiling, and how much of it your model predicts."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Nayebi, Bear, Kubilius, Kar, Ganguli, Sussillo, DiCarlo, Yamins",
         2018,
@@ -46,7 +46,7 @@ class ConvrnnOwn(Study):
     model: str = ""
     """Instead of features: file.py:function, which takes nothing and returns the network."""
     images: str = ""
-    """With model: its images, a .npy file (images, channels, height, width)."""
+    """With model: its images, .npy, .npz:key, .nc:variable, or a folder of pictures."""
     layer: str = ""
     """With model: the node of a ConvRNN; empty: the last one."""
     method: Literal["ridge", "pls", "pls1"] = "ridge"
@@ -86,11 +86,12 @@ class ConvrnnOwn(Study):
         named = (self.responses, self.features, self.images, self.model)
         found = [Path(re.sub(r"(?<=\.(?:npz|npy)):\w+$|(?<=\.(?:nc|py)):\w+$", "", path))
                  for path in named if path]  # fmt: skip
-        return [path for path in found if path.is_file()]
+        return [path for path in found if path.exists()]
 
     def inputs(self, seed: int) -> tuple[Any, Any]:
         """Return recordings and features."""
-        from tractable.studies.vision._convrnn_own_parts import example, model_features, read
+        from tractable.studies.vision._convrnn_own_parts import example, model_features
+        from tractable.studies.vision._own_files import read
         from tractable.vision.convrnn import Recordings
 
         if not self.responses:
@@ -100,7 +101,7 @@ class ConvrnnOwn(Study):
         if self.features:
             return recordings, np.asarray(read("features", self.features))
         n_bins = recordings.shape[3]
-        return recordings, model_features(self.model, self.images, self.layer, n_bins)
+        return recordings, model_features(self.model, self.images, self.layer, n_bins, seed)
 
     def measure(self, run: Run) -> xr.Dataset:
         from tractable.vision.convrnn import neural_fit
@@ -182,15 +183,19 @@ class ConvrnnOwn(Study):
         )
         score = float(np.nanmedian(measured.average_score.values))
         fixed = measured.average_corrected.mean("split").values
-        corrected = float(np.nanmedian(fixed)) if np.isfinite(fixed).any() else float("nan")
+        known = (
+            f"{float(np.nanmedian(fixed)):.3f} of what their noise allows"
+            if np.isfinite(fixed).any()
+            else "and no neuron is reliable enough to say what their noise allows"
+        )
         yield (
             f"Averaged over time the model's predictions correlate with the responses by "
-            f"{score:.3f} (median neuron), {corrected:.3f} of what their noise allows."
+            f"{score:.3f} (median neuron), {known}."
         )
         rows = [
             (
                 str(group),
-                *(f"{float(measured['median'].sel(group=group)[b]):.3f}" for b in picks(measured)),
+                *(number(measured["median"].sel(group=group)[b]) for b in picks(measured)),
             )
             for group in measured.group.values
         ]
@@ -245,6 +250,11 @@ class ConvrnnOwn(Study):
         operations = 2.0 * rows * min(p, rows) * (p + 20 * n_neurons) * self.splits * factor
         seconds = once + operations / 2e9
         return Cost(operations, 8.0 * rows * (p + n_neurons * (n_repeats + 20)), seconds)
+
+
+def number(value: xr.DataArray) -> str:
+    """Return three digits, or that no neuron is reliable enough."""
+    return f"{float(value):.3f}" if np.isfinite(float(value)) else "none reliable"
 
 
 def picks(measured: xr.Dataset) -> list[int]:

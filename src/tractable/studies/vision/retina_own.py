@@ -41,7 +41,7 @@ class RetinaOwn(Study):
     model: str = ""
     """Your network, file.py:function, which takes nothing and returns it. Empty: an example."""
     layers: tuple[str, ...] = ()
-    """Names of layers; none: up to six convolutions, from the first to the last."""
+    """Names of layers, name@2 for a second call; none: up to six convolutions, first to last."""
     images: str = ""
     """Your images: .npy, .npz:key, .nc:variable, or a folder of pictures of one size."""
     base: Literal["images", "black", "gray", "mean"] = "images"
@@ -82,7 +82,8 @@ class RetinaOwn(Study):
     def inputs(self, seed: int) -> tuple[nn.Module, Tensor, list[str]]:
         """Return the network, the images, and the layers."""
         from tractable.studies.spectra.spectra_audit import make_model
-        from tractable.studies.vision._retina_own_parts import chosen_layers, example, read_images
+        from tractable.studies.vision._own_files import read_images
+        from tractable.studies.vision._retina_own_parts import chosen_layers, example
 
         if not self.model:
             return *example(self.n_example, seed), ["retina", "cortex"]
@@ -100,6 +101,17 @@ class RetinaOwn(Study):
             run.say("A generated example: give --model and --images for your own.")
         if len(images) < ENOUGH:
             run.say(f"No linearity: it needs {ENOUGH} images, got {len(images)}.")
+        if any(p.dtype.itemsize < 4 for p in model.parameters() if p.is_floating_point()):
+            run.say(
+                "The network is of half precision: it is computed in float32, whose slopes hold."
+            )
+            model = model.float()
+        low, high = float(images.min()), float(images.max())
+        if low < 0 or high > 1:
+            run.say(
+                f"The images range from {low:.3g} to {high:.3g}, not from 0 to 1: base black is 0, "
+                "gray is 0.5 all the same."
+            )
         model = model.to(run.device)
         parts = [
             cells(
@@ -217,7 +229,7 @@ class RetinaOwn(Study):
         from tractable.vision.retina import activations
 
         model, images, layers = self.inputs(run.seed)
-        model = model.to(run.device)
+        model = model.to(run.device).float()
         once = forward_operations(model, images[:1])
         started = time.process_time()
         for layer in layers:

@@ -49,6 +49,7 @@ from tractable.vision.convrnn.solution_times import (
     object_solution_times,
 )
 from tractable.vision.convrnn.spec import ConvRNNSpec, Edge, Node, SpecError
+from tractable.vision.convrnn.speed import SpeedAccuracy, speed_accuracy
 from tractable.vision.convrnn.synthetic_neurons import (
     SyntheticNeurons,
     SyntheticRecordings,
@@ -81,6 +82,7 @@ __all__ = [
     "Recordings",
     "SimilarityInTime",
     "SpecError",
+    "SpeedAccuracy",
     "SyntheticNeurons",
     "SyntheticRecordings",
     "TimeDecay",
@@ -118,6 +120,7 @@ __all__ = [
     "ridge",
     "similarity_in_time",
     "spearman_brown",
+    "speed_accuracy",
     "split_half_correlation",
     "wrap",
 ]

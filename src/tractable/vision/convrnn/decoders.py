@@ -104,6 +104,11 @@ class Decoder(nn.Module):
         if logits_t.ndim != 3:
             raise ValueError(f"logits_t must have shape (B, T, K), got {tuple(logits_t.shape)}")
         n_batch, n_steps, _ = logits_t.shape
+        if valid is not None and (valid.dtype != torch.bool or valid.shape != (n_steps,)):
+            raise ValueError(
+                f"valid must be {n_steps} booleans, one for each step, got {valid.dtype} of shape "
+                f"{tuple(valid.shape)}"
+            )
         at = torch.arange(n_steps)  # not on the device: its length is needed
         at = at if valid is None else at[valid.cpu()]
         if len(at) == 0:

@@ -99,4 +99,9 @@ def _per_image(name: str, values: ArrayLike | None, n_images: int) -> np.ndarray
         raise ValueError(f"{name} must have one entry per image ({n_images}), got {found.shape}")
     if found.dtype.kind == "f":
         check_finite(name, found)
+    try:
+        np.unique(found)
+    except TypeError:  # names and numbers, or None among them
+        kinds = ", ".join(sorted({type(one).__name__ for one in found}))
+        raise TypeError(f"{name} must be numbers or names, all of one kind, got {kinds}") from None
     return found

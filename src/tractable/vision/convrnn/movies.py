@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,6 +46,7 @@ def make_movie(
     >>> make_movie(torch.ones(1, 1, 1, 1), 3, image_off=2, mean=0.5).flatten()
     tensor([0.5000, 0.5000, 0.0000])
     """
+    check_floats("x", x)
     if x.ndim != 4:
         raise ValueError(f"x must have shape (B, C, H, W), got {tuple(x.shape)}")
     check_finite("x", x)
@@ -53,6 +56,14 @@ def make_movie(
     check_finite("std", std)
     mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, std))
     return (movie - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
+
+
+def check_floats(name: str, x: Any) -> None:
+    """Refuse what is no tensor of floating point numbers."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}; use torch.as_tensor")
+    if not x.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {x.dtype}; divide bytes by 255?")
 
 
 def show(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
 from tractable.core.checks import check_choice, check_finite
 from tractable.vision.convrnn.assembly import Assembly
 from tractable.vision.convrnn.decoders import Decoder
 from tractable.vision.convrnn.layers import needs_whole_batch, over_batch
-from tractable.vision.convrnn.movies import show
+from tractable.vision.convrnn.movies import check_floats, show
 from tractable.vision.convrnn.node_map import NodeMap
 from tractable.vision.convrnn.outputs import Output, TimeSeries
+from tractable.vision.convrnn.recompute import recomputed
 from tractable.vision.convrnn.spec import ConvRNNSpec
 from tractable.vision.convrnn.unroll import (
     Maps,
@@ -135,7 +135,7 @@ class ConvRNN(Assembly):
         checkpoint : str
             Memory of training: ``none``; ``step``: keep states between steps and compute the rest
             again; ``sqrt``: keep them between pieces of about sqrt(T) steps. Running statistics of
-            batch norms are then updated twice.
+            batch norms are then updated twice, and gradients of gradients are refused.
         detach_every : int, optional
             Cut the graph after so many steps: truncated backpropagation through time.
         state : Unrolled, optional
@@ -168,7 +168,7 @@ class ConvRNN(Assembly):
         pieces = cuts(len(movie.ids), checkpoint if recomputes else "none", detach_every)
         for start, stop in itertools.pairwise(pieces):
             if recomputes:
-                done, seen, kept = recompute(run.piece, done, start, stop, use_reentrant=False)
+                done, seen, kept = recomputed(run, done, start, stop)
             else:
                 done, seen, kept = run.piece(done, start, stop)
             logits += seen
@@ -218,6 +218,7 @@ class ConvRNN(Assembly):
         state: Unrolled | None,
     ) -> Movie:
         """Check the input; return its distinct frames and which is shown when."""
+        check_floats("x", x)
         if x.ndim not in (4, 5) or tuple(x.shape[-3:]) != self.in_shape:
             raise ValueError(
                 f"x must be images (B, {', '.join(map(str, self.in_shape))}), or movies with T "
@@ -262,6 +263,12 @@ class ConvRNN(Assembly):
             Of every node, and ``logits``.
         state : Unrolled
         """
+        check_floats("frame", frame)
+        if frame.ndim != 4 or tuple(frame.shape[1:]) != self.in_shape:
+            raise ValueError(
+                f"frame must have shape (B, {', '.join(map(str, self.in_shape))}), got "
+                f"{tuple(frame.shape)}"
+            )
         done = Unrolled() if state is None else state
         run = Unroll(self, Movie([frame], [0], done.step), [], reuse=False, skip=False)
         done, logits, _ = run.piece(done, 0, 1)
@@ -316,6 +323,10 @@ class ConvRNN(Assembly):
             (n, n), n = all numbers of the states, in the order of the state's tensors.
         """
         step = self.step_map(name, x, feedback)
+        got = [tuple(s.shape) for s in state]
+        wanted = [(1, *shape) for shape in step.shapes]
+        if got != wanted:
+            raise ValueError(f"state of {name!r} must be tensors of shapes {wanted}, got {got}")
         return torch.func.jacrev(step)(step.flat(state)[0])
 
     # --- the whole ---------------------------------------------------------------------------

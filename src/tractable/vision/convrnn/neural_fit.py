@@ -20,6 +20,7 @@ from tractable.vision.convrnn.neural_maps import (
     shifted,
     stacked,
 )
+from tractable.vision.convrnn.recording_layouts import as_plain
 from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_recordings
 from tractable.vision.convrnn.regressions import LinearMap, candidates
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
@@ -27,6 +28,7 @@ from tractable.vision.convrnn.reliability import correlation, spearman_brown
 __all__ = ["as_features", "neural_fit"]
 
 COLUMNS = 1000  # responses that are fitted at once
+LEAST_SIDE = 3  # images of training and of test
 
 Mapping = Literal["per_bin", "shared", "latency"]
 Correct = Literal["data", "both"]
@@ -147,6 +149,18 @@ def neural_fit(
     )  # fmt: skip
     pairs = image_splits(I, splits, train=train, groups=groups, categories=categories, seed=seed)
     fewest = min(len(inside) for inside, _ in pairs)
+    tested = min(len(outside) for _, outside in pairs)
+    if min(fewest, tested) < LEAST_SIDE:
+        raise ValueError(
+            f"train must leave {LEAST_SIDE} images or more on both sides (a correlation over two "
+            f"is 1 or -1), but {train:g} of {I} images gives {fewest} to train on and {tested} to "
+            "test"
+        )
+    if all(np.ptp(recordings.mean()[..., b], axis=0).max() == 0 for b in range(B)):
+        raise ValueError(
+            "responses must differ between images in one neuron and bin at least, but their means "
+            f"over repetitions are all the same ({recordings.mean().flat[0]:g} in the first neuron)"
+        )
     if method != "ridge" and n_components >= fewest:
         raise ValueError(
             f"n_components must be below the number of training images, {fewest}, got "
@@ -339,21 +353,28 @@ def corrected(
 # --- what came in --------------------------------------------------------------------------------
 
 
-def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndarray], bool]:
+def as_features(
+    features: Any,
+    n_images: int,
+    n_bins: int,
+    of: tuple[str, str] = ("responses", "the responses have"),
+) -> tuple[list[np.ndarray], bool]:
     """Return the features of each bin, (images, p) each, and whether they are all the same.
+
+    ``of`` says in messages what holds so many images, and so many bins.
 
     Raises
     ------
     ValueError
-        Another number of images or bins than the responses have, NaN.
+        Another number of images or bins, NaN.
     """
     values = features if hasattr(features, "detach") else getattr(features, "values", features)
     if hasattr(features, "valid"):  # a TimeSeries (B, T, C, H, W): time goes last
         values = values.detach().cpu().flatten(2).transpose(1, 2).numpy()
     elif hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
-    if isinstance(values, list | tuple) and values and np.ndim(values[0]) == 2:
-        parts = [as_floats("features", part) for part in values]
+    if isinstance(values, list | tuple) and values and np.ndim(as_plain(values[0])) == 2:
+        parts = [as_floats("features", as_plain(part)) for part in values]
         static = False
     else:
         F = as_floats("features", values)
@@ -367,13 +388,13 @@ def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndar
             parts = parts * n_bins
     if len(parts) != n_bins:
         raise ValueError(
-            f"features have {len(parts)} bins, but the responses have {n_bins}; a model's steps "
-            "and the bins must be aligned (features of one bin do not change in time)"
+            f"features have {len(parts)} bins, but {of[1]} {n_bins}; a model's steps and the bins "
+            "must be aligned (features of one bin do not change in time)"
         )
     for b, part in enumerate(parts):
         if len(part) != n_images or not part.shape[1]:
             raise ValueError(
-                f"features must hold the {n_images} images of the responses, in bin {b} they have "
+                f"features must hold the {n_images} images of the {of[0]}, in bin {b} they have "
                 f"shape {part.shape}"
             )
         check_finite("features", part)
@@ -381,9 +402,17 @@ def as_features(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndar
 
 
 def _shifts(shifts: Iterable[int] | None, n_bins: int) -> tuple[int, ...]:
-    found = tuple(int(s) for s in (range(min(7, n_bins)) if shifts is None else shifts))
+    given = np.asarray([*range(min(7, n_bins))] if shifts is None else as_list(shifts))
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise ValueError(f"shifts must be whole numbers of bins, got {shifts!r}")
+    found = tuple(int(s) for s in given)
     if not found or len(set(found)) < len(found) or max(map(abs, found)) >= n_bins:
         raise ValueError(
             f"shifts must be different numbers of bins, fewer than {n_bins}, got {found}"
         )
     return found
+
+
+def as_list(values: Any) -> Any:
+    """Return a list of what can be listed, anything else as it is."""
+    return list(values) if isinstance(values, Iterable) else values

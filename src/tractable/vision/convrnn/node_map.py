@@ -39,7 +39,14 @@ class NodeMap:
         if x.ndim != 4 or len(x) != 1:
             raise ValueError(f"x must have shape (1, C, H, W), got {tuple(x.shape)}")
         with torch.no_grad():
-            self.drive = layer.drive(x)
+            try:
+                self.drive = layer.drive(x)
+            except RuntimeError as error:
+                if "channels" not in str(error):
+                    raise
+                raise ValueError(
+                    f"x must be the node's merged input, got shape {tuple(x.shape)}: {error}"
+                ) from error
         self.raw, self.layer, self.feedback = x, layer, feedback or {}
         states = layer.cell.init_state(self.drive)  # type: ignore[operator,union-attr]  # a Cell
         self.shapes = [tuple(s.shape[1:]) for s in states]

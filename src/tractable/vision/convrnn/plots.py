@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tractable.core.checks import check_range
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from tractable.vision.convrnn.solution_times import OST
     from tractable.vision.convrnn.spec import ConvRNNSpec
+    from tractable.vision.convrnn.speed import SpeedAccuracy
 
-__all__ = ["draw_predictivity", "draw_solution_times", "draw_unrolled"]
+__all__ = ["draw_predictivity", "draw_solution_times", "draw_speed_accuracy", "draw_unrolled"]
 
 
 def draw_unrolled(
@@ -88,6 +91,39 @@ def draw_predictivity(
         )  # fmt: skip
     axes.set(xlabel="time from the first driven bin (ms)", ylim=(-0.1, 1.15))
     figure.set_label("Correlation of predicted and measured responses over the noise ceiling.")
+    return figure
+
+
+def draw_speed_accuracy(
+    curves: Mapping[str, SpeedAccuracy], *, dt_ms: float = 10.0, ax: Axes | None = None
+) -> Figure:
+    """Draw accuracy against the mean time of decision, a point for each threshold.
+
+    Parameters
+    ----------
+    curves : mapping of str to SpeedAccuracy
+        By network.
+    dt_ms : float
+        Duration of a step, ms, > 0.
+    ax : Axes, optional
+        Where to draw.
+    """
+    from tractable import plot
+
+    check_range("dt_ms", dt_ms, 0.0, open_low=True)
+    if not curves:
+        raise ValueError("curves must hold a network at least, got none")
+    figure, axes = plot.axes_of(ax, size=(4.6, 3.4))
+    for number, (label, curve) in enumerate(curves.items(), 1):
+        plot.measurement(
+            axes, dt_ms * curve.mean_step, curve.accuracy, label=label, color=f"C{number}", ms=4,
+            marker="os^Dv"[(number - 1) % 5], linestyle=":", linewidth=0.8,
+        )  # fmt: skip
+    axes.set(xlabel="mean time of decision (ms)", ylabel="accuracy")
+    axes.legend(fontsize=8)
+    figure.set_label(
+        "Accuracy against the mean time of decision; each point is a threshold of confidence."
+    )
     return figure
 
 

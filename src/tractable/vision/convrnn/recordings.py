@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable.core.checks import as_floats, check_count, check_finite
+from tractable.vision.convrnn.recording_layouts import (
+    AXES,
+    as_plain,
+    chosen,
+    few,
+    gathered,
+    in_order,
+)
 from tractable.vision.convrnn.reliability import correlation, spearman_brown
 
 if TYPE_CHECKING:
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AXES", "Recordings", "as_recordings"]
 
-AXES = ("image", "repetition", "neuron", "bin")
-OPTIONAL = ("repetition", "bin")
 LEAST_R = -0.99  # where the formula for longer means has its pole
 
 
@@ -81,7 +87,7 @@ class Recordings:
         if not count.all():
             dead = np.flatnonzero((count == 0).all(0))
             if len(dead):
-                raise ValueError(f"neurons {_few(dead)} are NaN throughout: leave them out")
+                raise ValueError(f"neurons {few(dead)} are NaN throughout: leave them out")
             i, n = np.argwhere(count == 0)[0]
             raise ValueError(
                 f"responses of neuron {n} to image {i} are NaN in all repetitions: leave the "
@@ -132,37 +138,22 @@ class Recordings:
         >>> Recordings.from_array(np.zeros((7, 20, 4)), axes="neuron image repetition").shape
         (20, 4, 7, 1)
         """
-        names = tuple(axes.split()) if isinstance(axes, str) else tuple(axes)
-        if len(set(names)) < len(names) or not {"image", "neuron"} <= set(names) <= set(AXES):
-            raise ValueError(
-                f"axes must name {', '.join(AXES)} (repetition and bin may be absent), got {names}"
-            )
-        found = np.asarray(values)
-        if found.dtype.kind not in "biuf":
-            raise TypeError(f"responses (values) must be real numbers, got dtype {found.dtype}")
-        if found.ndim != len(names):
-            raise ValueError(
-                f"responses (values) have {found.ndim} axes, but axes names {len(names)}"
-            )
-        present = [name for name in AXES if name in names]
-        found = found.transpose([names.index(name) for name in present])
-        for place, name in enumerate(AXES):
-            if name not in present:
-                found = np.expand_dims(found, place)
-        found = found.astype(np.float32 if found.dtype == np.float32 else float)
+        found = in_order(values, axes)
         if not missing and np.isnan(found).any():
             bad = np.unique(np.argwhere(np.isnan(found))[:, 2])
             raise ValueError(
-                f"responses (values) hold NaN, in neurons {_few(bad)}; with missing=True of "
+                f"responses (values) hold NaN, in neurons {few(bad)}; with missing=True of "
                 "Recordings.from_array it marks missing repetitions"
             )
         n_images, _, n_neurons, n_bins = found.shape
         return cls(
             found,
-            np.arange(n_bins) * 10.0 if time_ms is None else as_floats("time_ms", time_ms),
-            _names(neurons, n_neurons),
-            ("",) * n_neurons if areas is None else tuple(map(str, areas)),
-            _names(images, n_images),
+            np.arange(n_bins) * 10.0
+            if time_ms is None
+            else np.atleast_1d(as_floats("time_ms", time_ms)),
+            _names("neurons", neurons, n_neurons),
+            _names("areas", [""] * n_neurons if areas is None else areas, n_neurons),
+            _names("images", images, n_images),
         )
 
     @classmethod
@@ -186,24 +177,8 @@ class Recordings:
         >>> trials.shape, trials.n_repetitions[:, 0].tolist()
         ((4, 3, 2, 1), [2, 3, 2, 2])
         """
-        found = as_floats("values", values)
-        if found.ndim == 2:
-            found = found[..., None]
-        image = np.asarray(image_of_trial)
-        if image.dtype.kind == "f":
-            check_finite("image_of_trial", image)
-        kinds, which = np.unique(image, return_inverse=True)
-        if found.ndim != 3 or which.shape != (len(found),):
-            raise ValueError(
-                "values must be (trials, neurons, bins) with one image_of_trial each, got "
-                f"{found.shape} and {which.shape}"
-            )
-        counts = np.bincount(which)
-        filled = np.full((len(kinds), int(counts.max(initial=1)), *found.shape[1:]), np.nan)
-        order = np.argsort(which, kind="stable")
-        place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        filled[which[order], place] = found[order]
-        return cls.from_array(filled, missing=True, images=kinds.tolist(), **names)
+        filled, kinds = gathered(values, image_of_trial)
+        return cls.from_array(filled, missing=True, images=kinds, **names)
 
     @classmethod
     def from_xarray(
@@ -284,11 +259,21 @@ class Recordings:
         return replace(self, values=self.values.mean(3, keepdims=True), time_ms=self.time_ms[:1])
 
     def keep(self, *, images: ArrayLike | None = None, neurons: ArrayLike | None = None) -> Any:
-        """Return some of the images or neurons, by indices or a mask."""
-        rows = np.arange(self.shape[0]) if images is None else np.asarray(images)
-        columns = np.arange(self.shape[2]) if neurons is None else np.asarray(neurons)
-        rows, columns = (np.arange(n)[i] for n, i in
-                         ((self.shape[0], rows), (self.shape[2], columns)))  # fmt: skip
+        """Return some of the images or neurons, by indices (from the end if negative) or a mask.
+
+        Raises
+        ------
+        ValueError
+            Indices that are not there, a mask of another length, or fewer than 4 images.
+
+        Examples
+        --------
+        >>> recordings = Recordings.from_array(np.ones((6, 3, 5)), axes="image repetition neuron")
+        >>> recordings.keep(neurons=[0, 2]).shape, recordings.keep(images=[0, 1, 2, -1]).images
+        ((6, 3, 2, 1), ('0', '1', '2', '5'))
+        """
+        rows = chosen("images", images, self.shape[0])
+        columns = chosen("neurons", neurons, self.shape[2])
         return replace(
             self,
             values=self.values[rows][:, :, columns],
@@ -363,7 +348,7 @@ class Recordings:
         images : ndarray, optional
             Indices of the images to use.
         """
-        rows = slice(None) if images is None else images
+        rows = chosen("images", images, self.shape[0])
         r = [correlation(a[rows], b[rows]) for a, b in self.halves(n_halvings, seed)]
         return spearman_brown(np.maximum(np.mean(r, 0), LEAST_R), self.length)
 
@@ -397,7 +382,7 @@ def as_recordings(responses: Any) -> Recordings:
         return Recordings.from_xarray(responses)
     if isinstance(responses, Mapping):
         raise TypeError("responses must be an array or Recordings, got a mapping")
-    found = np.asarray(responses)
+    found = np.asarray(as_plain(responses))
     if found.ndim != 4:
         raise ValueError(
             "responses must be (images, repetitions, neurons, bins), got shape "
@@ -406,10 +391,7 @@ def as_recordings(responses: Any) -> Recordings:
     return Recordings.from_array(found)
 
 
-def _names(given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
+def _names(name: str, given: Sequence[Any] | None, n: int) -> tuple[str, ...]:
+    if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+        raise TypeError(f"{name} must be {n} names, got {given!r}")
     return tuple(map(str, range(n) if given is None else given))
-
-
-def _few(numbers: np.ndarray) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")

@@ -243,12 +243,21 @@ def object_solution_times(
     -------
     OST
 
+    Raises
+    ------
+    ValueError
+        Another number of images or bins than labels and times, one class only, a class with too few
+        images for a split, NaN.
+    TypeError
+        Labels of several kinds.
+
     References
     ----------
     Kar, Kubilius, Schmidt, Issa, DiCarlo 2019, doi:10.1038/s41593-019-0392-5; Nayebi et al. 2022,
     doi:10.1162/neco_a_01506, figure 3.
     """
     check_range("C", C, 0.0, open_low=True)
+    check_finite("C", float(C))
     t = as_floats("time_ms", time_ms)
     if t.ndim != 1:
         raise ValueError(f"time_ms must have one axis, got shape {t.shape}")
@@ -256,9 +265,19 @@ def object_solution_times(
     y = np.asarray(labels)
     if y.dtype.kind == "f":
         check_finite("labels", y)
-    kinds, which = np.unique(y, return_inverse=True)
-    if y.ndim != 1 or len(kinds) < 2:
-        raise ValueError(f"labels must name two classes or more, one for each image, got {y.shape}")
+    if y.ndim != 1:
+        raise ValueError(f"labels must be one for each image, got shape {y.shape}")
+    try:
+        kinds, which = np.unique(y, return_inverse=True)
+    except TypeError:  # names and numbers, or None among them
+        found = sorted({type(one).__name__ for one in y})
+        raise TypeError(
+            f"labels must be numbers or names, all of one kind, got {', '.join(found)}"
+        ) from None
+    if len(kinds) < 2:
+        raise ValueError(
+            f"labels must name two classes or more, got {len(kinds)} in {len(y)} images"
+        )
     train_parts, trials = _trials(features, len(y), len(t))
     target = as_floats("target_accuracy", target_accuracy)
     if target.shape not in ((), (len(y),)):
@@ -306,7 +325,7 @@ def object_solution_times(
 def _trials(features: Any, n_images: int, n_bins: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return what machines are trained on, (I, p), and the trials of tests, (I, R, p)."""
     if not isinstance(features, Recordings):
-        parts, _ = as_features(features, n_images, n_bins)
+        parts, _ = as_features(features, n_images, n_bins, ("labels", "time_ms has"))
         return parts, [part[:, None] for part in parts]
     shape = features.shape
     if shape[0] != n_images or shape[3] != n_bins:
@@ -340,12 +359,12 @@ def _margins(
     X = train_on[inside]
     center = X.mean(0)
     X = X - center
+    size = np.sqrt((X**2).mean()) or 1.0  # of the features as they came: C must not see their span
     if X.shape[1] > len(X):  # the weights lie in the span of the training images
         U, S, Vt = np.linalg.svd(X, full_matrices=False)
         X, axes = U * S, Vt.T
     else:
         axes = np.eye(X.shape[1])
-    size = np.sqrt((X**2).sum() / max(X.size, 1)) or 1.0
     machine = LinearSVC(C=C, dual=True, random_state=0, max_iter=2000, tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -341,6 +341,9 @@ class ConvRNNSpec:
         except ValueError as error:
             raise SpecError(f"source: this is no JSON: {error}") from error
         entries = _known(content, cls, "the graph")
+        for name in ("nodes", "edges"):
+            if not isinstance(entries.get(name, []), list):
+                raise SpecError(f"{name} must be a JSON array, got {entries[name]!r}")
         nodes = [_build(Node, item, "a node") for item in entries.pop("nodes", [])]
         edges = [_build(Edge, item, "an edge") for item in entries.pop("edges", [])]
         if "n_classes" not in entries:
@@ -352,7 +355,7 @@ class ConvRNNSpec:
 
 def _check_node(node: Node, names: list[str]) -> None:
     where = f"node {node.name!r}"
-    if not node.name.isidentifier():
+    if not isinstance(node.name, str) or not node.name.isidentifier():
         raise SpecError(f"{where}: a name is made of letters, digits and _")
     if names.count(node.name) > 1:
         raise SpecError(f"{where} is given twice")

@@ -222,6 +222,11 @@ def refuse_blow_up(states: States) -> None:
         return
     largest = torch.stack([s.abs().amax().float() for _, s in parts])
     worst = int(largest.nan_to_num(nan=math.inf).argmax())
+    if math.isnan(float(parts[worst][1].detach().abs().amax())):
+        raise FloatingPointError(
+            f"node {parts[worst][0]!r} has a state that is NaN: look for weights that are NaN or "
+            "infinite, as after a training that diverged"
+        )
     if not float(largest[worst]) <= BLOW_UP:
         raise FloatingPointError(
             f"node {parts[worst][0]!r} has a state of {float(largest[worst]):.3g} at the end: its "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tractable.core.checks import check_finite, check_range, check_shape, nearest_names
 from tractable.vision.convrnn.cells import make_cell
 from tractable.vision.convrnn.decoders import Decoder
-from tractable.vision.convrnn.movies import show
+from tractable.vision.convrnn.movies import check_floats, show
 from tractable.vision.convrnn.outputs import Output, TimeSeries
 
 __all__ = ["WrappedRNN", "wrap"]
@@ -73,6 +73,11 @@ class WrappedRNN(nn.Module):
             def look(module: nn.Module, inputs: Any, out: Any, name: str = name) -> None:
                 if not isinstance(out, Tensor) or out.ndim != 4:
                     raise ValueError(f"at: layer {name!r} puts out no map (B, C, H, W)")
+                if name in shapes:
+                    raise ValueError(
+                        f"at: layer {name!r} is called twice in a forward pass, and one cell "
+                        "cannot remember for both: give each call a module of its own"
+                    )
                 shapes[name] = tuple(out.shape[1:])
 
             handles.append(modules[name].register_forward_hook(look))
@@ -85,6 +90,9 @@ class WrappedRNN(nn.Module):
             self.model.train(was)
             for handle in handles:
                 handle.remove()
+        for name in at:
+            if name not in shapes:
+                raise ValueError(f"at: layer {name!r} is not reached by the forward pass")
         return shapes
 
     def _hook(self, name: str, cell: nn.Module) -> Any:
@@ -121,6 +129,12 @@ class WrappedRNN(nn.Module):
         for name in layers:
             if name not in self.names:
                 raise ValueError(f"layers: {name!r} has no cell ({', '.join(self.names)})")
+        check_floats("x", x)
+        if x.ndim not in (4, 5):
+            raise ValueError(
+                f"x must be images (B, C, H, W) or movies (B, T, C, H, W), got {tuple(x.shape)}"
+            )
+        check_finite("x", x.detach())
         if x.ndim == 5:
             frames, ids = list(x.unbind(1)), list(range(x.shape[1]))
         else:

@@ -6,15 +6,18 @@ argument, the default is an average over images, silent units are NaN, and they 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
+from tractable.core.checks import TractableWarning
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.field_sets import SILENT, RFSet
 from tractable.vision.retina.gradients import base_images, gradients, without_colors
 from tractable.vision.retina.layers import Model
+from tractable.vision.retina.model import RetinaVVS
 
 __all__ = ["receptive_fields", "rf_ensemble", "rf_mosaic"]
 
@@ -24,7 +27,7 @@ def receptive_fields(
     layer: str | None = None,
     *,
     images: Tensor | None = None,
-    base: str | Tensor = "images",
+    base: str | Tensor | np.ndarray = "images",
     through: str = "pre",
     position: str | tuple[int, int] = "center",
     units: Sequence[int] | None = None,
@@ -46,7 +49,7 @@ def receptive_fields(
     base : str or tensor
         Where the gradient is taken: ``"images"``, the mean of the gradients at the first
         ``n_images`` images; ``"mean"``, at the mean image; ``"black"``, at 0 (as published);
-        ``"gray"``, at 0.5; or a tensor (C, H, W).
+        ``"gray"``, at 0.5; or a tensor or array (C, H, W).
     through : str
         ``"pre"``: of the pre-activation, nonlinearities below it kept. ``"post"``: of the
         activation (as published). ``"linear"``: without any nonlinearity.
@@ -68,10 +71,16 @@ def receptive_fields(
     RFSet
         A unit whose largest gradient is below 1e-9 is NaN and counted.
 
+    Warns
+    -----
+    TractableWarning
+        The fields of a `RetinaVVS` are wider than the image.
+
     Raises
     ------
     ValueError
-        Unknown layer, position outside the map, missing images, NaN.
+        Unknown layer, or one that is called twice (say ``"name@2"``), or is detached; position
+        outside the map; missing images; NaN, of the images or of the network.
 
     Notes
     -----
@@ -91,6 +100,15 @@ def receptive_fields(
     True
     """
     bases, name = base_images(model, images, base, n_images, shape)
+    if isinstance(model, RetinaVVS) and layer in model.stages:
+        sides = model.support(layer)
+        if max(sides) > min(bases.shape[2:]):
+            warnings.warn(
+                f"the fields of {layer} are {sides[0]} pixels wide, more than the image of "
+                f"{bases.shape[2]} x {bases.shape[3]}: its edges cut them off",
+                TractableWarning,
+                stacklevel=2,
+            )
     total, unit = gradients(
         model, layer, bases, through, position, units, pad, reduce=True, progress=progress
     )
@@ -142,7 +160,7 @@ def rf_mosaic(
     positions: Sequence[tuple[int, int]],
     *,
     images: Tensor | None = None,
-    base: str | Tensor = "images",
+    base: str | Tensor | np.ndarray = "images",
     through: str = "pre",
     units: Sequence[int] | None = None,
     n_images: int = 64,

@@ -6,24 +6,17 @@ several starts, and carry standard errors, the explained variance and Akaike's c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from tractable.core.checks import check_range
+from tractable.vision.retina.fit_search import best_fit, dog, dog_start, gabor, gabor_starts
 from tractable.vision.retina.orientation import check_fields, is_alive
 
 __all__ = ["DoGFit", "GaborFit", "fit_dog", "fit_gabor"]
 
 SMALLEST_RATIO = 1.2  # of the two widths: nearer ones cancel into a Laplacian of any size
-N_ANGLES = 8
-N_REFINED = 4
-STEPS = 300
-
-Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class DoGFit:
     aic : float
         n log(RSS / n) + 2 p, for the field over its peak.
     standard_errors : mapping of str to float
-        Of the parameters above.
+        Of the parameters above; of ratio and angle where the fit was elliptical.
     """
 
     x: float
@@ -84,7 +77,7 @@ class DoGFit:
                 *(self.weight_surround, self.offset, np.log(self.ratio), self.angle),
             ]
         )
-        return _dog(shape, elliptical=True)(p)[0].reshape(shape)
+        return dog(shape, elliptical=True)(p)[0].reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ class GaborFit:
                 *(np.log(self.wavelength), self.theta, self.phase, self.amplitude, self.offset),
             ]
         )
-        return _gabor(shape)(p)[0].reshape(shape)
+        return gabor(shape)(p)[0].reshape(shape)
 
 
 def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
@@ -180,10 +173,10 @@ def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
     if scale == 0:
         return DoGFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
     shape = values.shape
-    model = _dog(shape, elliptical=elliptical)
+    model = dog(shape, elliptical=elliptical)
     row, column = np.unravel_index(values.argmax(), shape)
     starts = [
-        _with_weights(values, column, row, s_c, q, elliptical)
+        dog_start(values, column, row, s_c, q, elliptical)
         for s_c in (0.5, 1.0, 2.0, max(shape) / 8)
         for q in (np.log(0.5), np.log(2.0))
     ]
@@ -192,17 +185,22 @@ def fit_dog(rf: np.ndarray, *, elliptical: bool = False) -> DoGFit:
     high = [size, size, np.log(size), np.log(20.0), np.inf, np.inf, np.inf]
     if elliptical:
         low, high = [*low, -np.log(8.0), -np.inf], [*high, np.log(8.0), np.inf]
-    found = _best(model, values.ravel(), starts, np.array(low), np.array(high))
-    p, errors, r2, aic = found
+    found = best_fit(model, values.ravel(), starts, np.array(low), np.array(high))
+    p, covariance, r2, aic = found
     s_c = np.exp(p[2])
     ratio, angle = (float(np.exp(p[7])), float(p[8])) if elliptical else (1.0, 0.0)
-    if ratio < 1:  # name the long axis second, always
+    swapped = ratio < 1
+    if swapped:  # name the long axis second, always
         ratio, angle = 1 / ratio, angle + np.pi / 2
         s_c = s_c / ratio
-    names = ("x", "y", "sigma_center", "sigma_surround", "weight_center", "weight_surround")
     spread = np.exp(p[3])
-    widths = [errors[2] * s_c, float(np.hypot(errors[2] * (1 + spread), errors[3] * spread)) * s_c]
-    se = [errors[0], errors[1], *widths, *(scale * errors[4:6])]
+    names = ["x", "y", "sigma_center", "sigma_surround", "weight_center", "weight_surround"]
+    names += ["offset", "ratio", "angle"] if elliptical else ["offset"]
+    slopes = np.diag([1.0, 1.0, s_c, s_c * spread, *[scale] * 3, *[ratio, 1.0][: 2 * elliptical]])
+    slopes[3, 2] = s_c * (1 + spread)  # both widths grow with the center's
+    if swapped:
+        slopes[2:4, 7] = slopes[2:4, 2]
+    se = _errors(slopes, covariance)
     return DoGFit(
         float(p[0]),
         float(p[1]),
@@ -250,10 +248,11 @@ def fit_gabor(rf: np.ndarray) -> GaborFit:
     if scale == 0:
         return GaborFit(*[np.nan] * 11)  # type: ignore[arg-type]  # all numbers
     shape, size = values.shape, max(values.shape)
-    starts = _gabor_starts(values)
+    starts = gabor_starts(values)
     low = [-1.0, -1.0, np.log(0.3), np.log(0.05), np.log(2.0), *[-np.inf] * 4]
     high = [size, size, np.log(size), np.log(8.0), np.log(8.0 * size), *[np.inf] * 4]
-    p, errors, r2, aic = _best(_gabor(shape), values.ravel(), starts, np.array(low), np.array(high))
+    best = best_fit(gabor(shape), values.ravel(), starts, np.array(low), np.array(high))
+    p, covariance, r2, aic = best
     theta, phase, amplitude = p[5], p[6], sign * scale * p[7]
     if amplitude < 0:
         amplitude, phase = -amplitude, phase + np.pi
@@ -274,152 +273,16 @@ def fit_gabor(rf: np.ndarray) -> GaborFit:
         float(sign * scale * p[8]),
         r2,
         aic,
-        {name: float(value) for name, value in zip(names, errors * units, strict=True)},
+        {
+            name: float(value)
+            for name, value in zip(names, _errors(np.diag(units), covariance), strict=True)
+        },
     )
 
 
-# --- the functions and their Jacobians ------------------------------------------------------
-
-
-def _dog(shape: tuple[int, int], *, elliptical: bool) -> Model:
-    """Return p -> (values, Jacobian), p = x, y, log s_c, q, a_c, a_s, b [, log ratio, angle]."""
-    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[: shape[0], : shape[1]])
-
-    def gaussian(p: np.ndarray, s: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        log_ratio, angle = (p[7], p[8]) if elliptical else (0.0, 0.0)
-        k, cos, sin = np.exp(-2 * log_ratio), np.cos(angle), np.sin(angle)
-        u = cos * (columns - p[0]) + sin * (rows - p[1])
-        v = -sin * (columns - p[0]) + cos * (rows - p[1])
-        r2 = u**2 + k * v**2
-        e = np.exp(-r2 / (2 * s**2)) / (2 * np.pi * s**2 * np.exp(log_ratio))
-        slope = e / s**2
-        parts = [slope * (u * cos - k * v * sin), slope * (u * sin + k * v * cos)]
-        parts += [e * (r2 / s**2 - 2)]  # by log s
-        parts += [e * (k * v**2 / s**2 - 1), -slope * u * v * (1 - k)]
-        return e, parts
-
-    def model(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        s_c, spread = np.exp(p[2]), np.exp(p[3])
-        s_s = s_c * (1 + spread)
-        center, dc = gaussian(p, s_c)
-        surround, ds = gaussian(p, s_s)
-        a_c, a_s = p[4], p[5]
-        columns_ = [a_c * c - a_s * s for c, s in zip(dc, ds, strict=True)]
-        by_q = -a_s * ds[2] * spread / (1 + spread)
-        jacobian = [*columns_[:3], by_q, center, -surround, np.ones_like(center)]
-        if elliptical:
-            jacobian += columns_[3:]
-        return a_c * center - a_s * surround + p[6], np.stack(jacobian, axis=1)
-
-    return model
-
-
-def _gabor(shape: tuple[int, int]) -> Model:
-    """Return p -> (values, Jacobian), p = x, y, log s, log g, log lambda, theta, phase, A, b."""
-    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[: shape[0], : shape[1]])
-
-    def model(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        s2, g2, k = np.exp(2 * p[2]), np.exp(2 * p[3]), 2 * np.pi * np.exp(-p[4])
-        cos, sin, amplitude = np.cos(p[5]), np.sin(p[5]), p[7]
-        u = cos * (columns - p[0]) + sin * (rows - p[1])
-        v = -sin * (columns - p[0]) + cos * (rows - p[1])
-        envelope = np.exp(-(u**2 + g2 * v**2) / (2 * s2))
-        wave, ahead = np.cos(k * u + p[6]), np.sin(k * u + p[6])
-        by_u = amplitude * envelope * (-u / s2 * wave - k * ahead)
-        by_v = amplitude * envelope * (-g2 * v / s2) * wave
-        whole = envelope * wave
-        jacobian = [
-            -cos * by_u + sin * by_v,
-            -sin * by_u - cos * by_v,
-            amplitude * whole * (u**2 + g2 * v**2) / s2,
-            -amplitude * whole * g2 * v**2 / s2,
-            amplitude * envelope * ahead * k * u,
-            by_u * v - by_v * u,
-            -amplitude * envelope * ahead,
-            whole,
-            np.ones_like(u),
-        ]
-        return amplitude * whole + p[8], np.stack(jacobian, axis=1)
-
-    return model
-
-
-# --- starts and the search ------------------------------------------------------------------
-
-
-def _with_weights(
-    values: np.ndarray, x: Any, y: Any, s_c: float, q: float, elliptical: bool
-) -> tuple[float, np.ndarray]:
-    """Return the error of a start, and the start with its linear parameters at their best."""
-    p = np.array([x, y, np.log(s_c), q, 1.0, 1.0, 0.0, *([0.1, 0.1] if elliptical else [])])
-    _, jacobian = _dog(values.shape, elliptical=elliptical)(p)
-    p[4:7], rss = _linear(jacobian[:, 4:7], values.ravel())
-    return rss, p
-
-
-def _gabor_starts(values: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    height, width = values.shape
-    power = np.abs(np.fft.fft2(values - values.mean(), s=(2 * height, 2 * width)))
-    fy, fx = np.fft.fftfreq(2 * height)[:, None], np.fft.fftfreq(2 * width)[None, :]
-    at = np.unravel_index(power.argmax(), power.shape)
-    frequency = float(np.hypot(fy[at[0], 0], fx[0, at[1]])) or 1 / max(height, width)
-    energy = values**2 / (values**2).sum()
-    rows, columns = np.mgrid[:height, :width]
-    y, x = float((energy * rows).sum()), float((energy * columns).sum())
-    angles = [float(np.arctan2(fy[at[0], 0], fx[0, at[1]])) % np.pi]
-    angles += [i * np.pi / N_ANGLES for i in range(N_ANGLES)]
-    starts = []
-    for theta in angles:
-        for wavelength in (1 / frequency, 2 / frequency, 0.5 / frequency):
-            wavelength = float(np.clip(wavelength, 2.1, 4.0 * max(height, width)))
-            for sigma in (0.25 * wavelength, 0.5 * wavelength, wavelength):
-                starts.append(_gabor_start(values, x, y, sigma, wavelength, theta))
-    return starts
-
-
-def _gabor_start(
-    values: np.ndarray, x: float, y: float, sigma: float, wavelength: float, theta: float
-) -> tuple[float, np.ndarray]:
-    sigma = float(np.clip(sigma, 0.4, 0.9 * max(values.shape)))
-    p = np.array([x, y, np.log(sigma), 0.0, np.log(wavelength), theta, 0.0, 1.0, 0.0])
-    _, jacobian = _gabor(values.shape)(p)
-    (even, odd, p[8]), rss = _linear(jacobian[:, [7, 6, 8]], values.ravel())
-    p[6], p[7] = np.arctan2(odd, even), float(np.hypot(even, odd))
-    return rss, p
-
-
-def _linear(design: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
-    solution = np.linalg.lstsq(design, values, rcond=None)[0]
-    return solution, float(((values - design @ solution) ** 2).sum())
-
-
-def _best(
-    model: Model,
-    values: np.ndarray,
-    starts: list[tuple[float, np.ndarray]],
-    low: np.ndarray,
-    high: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Refine the best starts; return parameters, standard errors, R2 and AIC."""
-    best: Any = None
-    for _, start in sorted(starts, key=lambda item: item[0])[:N_REFINED]:
-        found = optimize.least_squares(
-            lambda p: model(p)[0] - values,
-            np.clip(start, low + 1e-6, high - 1e-6),
-            jac=lambda p: model(p)[1],
-            bounds=(low, high),
-            x_scale="jac",
-            max_nfev=STEPS,
-        )
-        if best is None or found.cost < best.cost:
-            best = found
-    n, p = len(values), len(best.x)
-    rss = 2 * float(best.cost)
-    covariance = np.linalg.pinv(best.jac.T @ best.jac) * rss / max(n - p, 1)
-    errors = np.sqrt(np.clip(np.diag(covariance), 0, None))
-    total = float(((values - values.mean()) ** 2).sum())
-    r2 = 1 - rss / total if total > 0 else np.nan
-    return best.x, errors, float(r2), float(n * np.log(max(rss, 1e-300) / n) + 2 * p)
+def _errors(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return standard errors of functions of the parameters with these derivatives."""
+    return np.sqrt(np.clip(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0, None))
 
 
 def _prepared(rf: np.ndarray) -> tuple[np.ndarray, float, float]:

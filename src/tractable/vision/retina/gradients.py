@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_choice, check_count
+from tractable.core.checks import as_floats, check_choice, check_count
 from tractable.core.progress import track
 from tractable.vision.retina.backward import QuickConvolutions
 from tractable.vision.retina.errors import check_image_shape, check_images
-from tractable.vision.retina.layers import Model, analysis, capture, device_of, dtype_of
+from tractable.vision.retina.layers import (
+    Model,
+    analysis,
+    capture,
+    device_of,
+    dtype_of,
+    refuse_nan,
+)
 
 __all__ = ["BASES", "base_images", "gradients", "place_in", "select_units", "without_colors"]
 
@@ -36,10 +43,17 @@ def gradients(
     """Return gradients (C, [m,] colors, H, W), their sum over bases with ``reduce``, and units."""
     of, device, dtype = capture(model, layer, through), device_of(model), dtype_of(model)
     units_seen: list[np.ndarray] = []
+    where = "model" if layer is None else f"layer {layer!r}"
 
     def chosen(x: Tensor) -> Tensor:
         u, unit = select_units(of(x), position, units)
         units_seen.append(unit)
+        if not u.requires_grad:
+            raise ValueError(
+                f"{where} must depend on the image by operations that have a gradient, but its "
+                "result is detached: look for detach(), no_grad() or whole numbers before it"
+            )
+        refuse_nan(u.detach(), layer)
         return u
 
     with analysis(model, pad), torch.enable_grad():
@@ -53,6 +67,7 @@ def gradients(
             gradient = _of_all(chosen, some).double().cpu() if len(some) else first[:, :0]
             if start == 0:
                 gradient = torch.cat([first, gradient], 1)
+            refuse_nan(gradient, layer, "gradients")
             if reduce:
                 found += gradient.sum(1).numpy()
             else:
@@ -74,7 +89,8 @@ def _of_all(of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     except RuntimeError:  # an operation that torch cannot batch backward: a copy for each unit
         x = images.repeat(n, 1, 1, 1).requires_grad_(True)
         own = of(x).reshape(n, m, n).diagonal(dim1=0, dim2=2)
-        return torch.autograd.grad(own.sum(), x)[0].reshape(n, *images.shape)
+        (found,) = torch.autograd.grad(own.sum(), x, allow_unused=True)  # None: of weights alone
+        return (torch.zeros_like(x) if found is None else found).reshape(n, *images.shape)
 
 
 def select_units(
@@ -103,7 +119,10 @@ def channel_numbers(name: str, given: Any, n: int) -> list[int]:
     >>> channel_numbers("units", [0, 2], 4), channel_numbers("units", [True, False, True], 3)
     ([0, 2], [0, 2])
     """
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        values = np.asarray(None)
     if values.dtype == bool and values.shape == (n,):
         values = np.flatnonzero(values)
     whole = values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iu"
@@ -126,9 +145,7 @@ def place_in(size: Sequence[int], position: str | tuple[int, int]) -> tuple[int,
     if isinstance(position, str):
         check_choice("position", position, ("center",))
         return height // 2, width // 2
-    if np.shape(position) != (2,) or np.asarray(position).dtype.kind not in "iu":
-        raise ValueError(f"position must be whole numbers (row, column), got {position!r}")
-    row, column = (int(side) for side in position)
+    row, column = row_and_column(position)
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(
             f"position must lie in the layer's map of {height} x {width}, got ({row}, {column})"
@@ -136,10 +153,21 @@ def place_in(size: Sequence[int], position: str | tuple[int, int]) -> tuple[int,
     return row, column
 
 
+def row_and_column(position: Any) -> tuple[int, int]:
+    """Return a position that was given as two whole numbers; refuse anything else."""
+    try:
+        place = np.asarray(position)
+    except ValueError:  # lists of several lengths
+        place = np.asarray(None)
+    if place.shape != (2,) or place.dtype.kind not in "iu":
+        raise ValueError(f"position must be whole numbers (row, column), got {position!r}")
+    return int(place[0]), int(place[1])
+
+
 def base_images(
     model: Model,
     images: Tensor | None,
-    base: str | Tensor,
+    base: str | Tensor | np.ndarray,
     n_images: int,
     shape: tuple[int, int, int] | None,
 ) -> tuple[Tensor, str]:
@@ -147,6 +175,8 @@ def base_images(
     check_count("n_images", n_images)
     if images is not None:
         check_images("images", images, finite=True)
+    if isinstance(base, np.ndarray):
+        base = torch.as_tensor(as_floats("base", base))
     if isinstance(base, Tensor):
         batch = base[None] if base.ndim == 3 else base
         check_images("base", batch, finite=True)

@@ -194,6 +194,8 @@ def gratings(
     layer: str | None = None,
     *,
     sf: Sequence[float] | np.ndarray = (0.0625, 0.125, 0.1875, 0.25, 0.375),
+    theta: Sequence[float] | np.ndarray | None = None,
+    phase: Sequence[float] | np.ndarray | None = None,
     n_theta: int = 12,
     n_phase: int = 8,
     contrast: float = 0.5,
@@ -215,6 +217,10 @@ def gratings(
         Name of a submodule; None takes the model's own output.
     sf : sequence of float
         Spatial frequencies, cycles per pixel, in (0, 0.5].
+    theta : sequence of float, optional
+        Orientations of the bars, radians; default ``n_theta`` of them.
+    phase : sequence of float, optional
+        Phases, radians, evenly spaced over a whole turn; default ``n_phase`` of them.
     n_theta : int
         Orientations, evenly spaced over 180 degrees, 2 or more.
     n_phase : int
@@ -266,8 +272,8 @@ def gratings(
     size = shape or getattr(model, "in_shape", None)
     if size is None:
         raise ValueError("shape=(C, H, W) of the image must be given: the model has no in_shape")
-    theta = np.arange(n_theta) * np.pi / n_theta
-    phase = np.arange(n_phase) * 2 * np.pi / n_phase
+    theta = np.arange(n_theta) * np.pi / n_theta if theta is None else as_floats("theta", theta)
+    phase = _phases(n_phase if phase is None else phase)
     pictures = grating_images(size, sf, theta, phase, contrast=contrast, mean=mean)
     flat = pictures.reshape(-1, *size)
     batch = torch.from_numpy(np.concatenate([np.full_like(flat[:1], mean), flat]))
@@ -283,5 +289,18 @@ def gratings(
     )
     values = found.double().numpy().T
     response = values[:, 1:].reshape(len(values), *pictures.shape[:3])
-    frequencies = np.atleast_1d(np.asarray(sf, dtype=np.float64))
+    frequencies, theta = (np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (sf, theta))
     return GratingTuning(frequencies, theta, phase, response, values[:, 0], index[0])
+
+
+def _phases(given: int | Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return phases that are evenly spaced over a turn: only then harmonics are sums over them."""
+    if isinstance(given, int):
+        return np.arange(given) * 2 * np.pi / given
+    phase = as_floats("phase", given)
+    check_finite("phase", phase)
+    n = len(phase) if phase.ndim == 1 else 0
+    turned = np.exp(1j * (np.sort(phase.ravel()) - np.arange(phase.size) * 2 * np.pi / max(n, 1)))
+    if n < 4 or np.abs(turned - turned[:1]).max() > 1e-6:
+        raise ValueError(f"phase must be 4 or more phases, evenly spaced over 2 pi, got {given!r}")
+    return phase

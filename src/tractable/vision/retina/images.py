@@ -152,7 +152,13 @@ def from_arrays(
     """
     x = torch.as_tensor(np.asarray(images), dtype=torch.float32)
     x = x[:, None] if x.ndim == 3 else x
-    y = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+    given = np.asarray(labels)
+    if given.dtype.kind not in "iub" or given.shape != (len(x),) or given.min(initial=0) < 0:
+        raise ValueError(
+            f"labels must be {len(x)} whole numbers >= 0, one for each image, got {given.dtype} of "
+            f"shape {given.shape}"
+        )
+    y = torch.as_tensor(given, dtype=torch.int64)
     check_range("n_test", n_test, 1, len(x) - 1)
     classes = tuple(str(i) for i in range(int(y.max()) + 1))
     return GrayImages(x[:-n_test], y[:-n_test], x[-n_test:], y[-n_test:], classes, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ NONLINEARITIES = {
     for name in (base, f"{base}_")
     if hasattr(place, name)
 }  # fmt: skip
+MISFITS = ("channels", "cannot be multiplied", "greater than actual input", "too small")
 RESHAPING = ("max_pool", "glu")  # nonlinear, and of another shape: no identity can stand for them
 
 
@@ -81,20 +82,32 @@ class _Reached(Exception):  # it ends a forward pass, it is no error
 
 
 def find_layer(model: nn.Module, layer: str) -> nn.Module:
-    """Return a submodule by its name.
+    """Return a submodule by its name; ``name@2``, its second call, is the same module.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the names.
+    TypeError
+        No text.
     """
+    return _layer_and_call(model, layer)[0]
+
+
+def _layer_and_call(model: nn.Module, layer: str) -> tuple[nn.Module, int | None]:
+    """Return a submodule, and which of its calls is meant; None where the name does not say it."""
+    if not isinstance(layer, str):
+        raise TypeError(f"layer must be the name of a layer, or None, got {layer!r}")
     names = {name: module for name, module in model.named_modules() if name}
+    plain, at, number = layer.rpartition("@")
+    if at and layer not in names and number.isdecimal() and int(number) and plain in names:
+        return names[plain], int(number)
     if layer not in names:
         near = nearest_names(str(layer), names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         listed = ", ".join(list(names)[:40]) + (", ..." if len(names) > 40 else "")
         raise ValueError(f"layer must be one of the model's layers, got {layer!r}{hint} ({listed})")
-    return names[layer]
+    return names[layer], None
 
 
 def capture(model: Model, layer: str | None, through: str = "post") -> Callable[[Tensor], Tensor]:
@@ -105,7 +118,8 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
     model : nn.Module or callable
         A network; or any function of images whose result is the activation.
     layer : str or None
-        Name of a submodule; None takes the model's own output.
+        Name of a submodule; None takes the model's own output. A module that is called more than
+        once in a forward pass needs the number of the call: ``"relu@1"``, ``"relu@2"``.
     through : str
         ``"post"``: what the layer returns. ``"pre"``: before its nonlinearity, if it ends with
         one. ``"linear"``: as ``"pre"``, with all nonlinearities replaced by the identity; a network
@@ -116,6 +130,17 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
     callable
         Images (B, C, H, W) to activations (B, channels, H', W') or (B, units).
 
+    Raises
+    ------
+    ValueError
+        Unknown layer; one that is not reached, or is called twice and the name does not say which
+        call is meant; images that do not fit the model.
+
+    Notes
+    -----
+    A pass ends where the layer is reached; only the first time the rest is run too, on one image,
+    to count the calls of the layer.
+
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
@@ -124,17 +149,27 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
     True
     """
     check_choice("through", through, THROUGH)
+    if not callable(model):
+        raise TypeError(f"model must be a network or a function of images, got {model!r}")
     if isinstance(model, nn.Module) and layer is not None:
-        module = find_layer(model, layer)
+        module, call = _layer_and_call(model, layer)
     else:
-        module = None
+        module, call = None, None
         if layer is not None:
             raise ValueError(f"layer must be None for a callable, got {layer!r}")
 
+    counted = False
+
     def run(images: Tensor) -> Tensor:
+        nonlocal counted
         found: list[Tensor] = []
+        before = (call or 1) - 1  # calls that are let pass
 
         def hook(_: nn.Module, __: Any, output: Any) -> None:
+            nonlocal before
+            if before:
+                before -= 1
+                return
             if not isinstance(output, Tensor):
                 raise ValueError(
                     f"layer {layer!r} must return one tensor, got {type(output).__name__}"
@@ -154,7 +189,7 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
         except _Reached:
             pass
         except RuntimeError as error:
-            if "channels" not in str(error):
+            if not any(part in str(error) for part in MISFITS):
                 raise
             raise ValueError(
                 f"images must fit the model as (B, C, H, W), got {tuple(images.shape)}: {error}"
@@ -163,10 +198,40 @@ def capture(model: Model, layer: str | None, through: str = "post") -> Callable[
             if handle is not None:
                 handle.remove()
         if not found:
-            raise ValueError(f"layer {layer!r} was not reached by the forward pass")
+            raise ValueError(
+                f"layer {layer!r} was not reached by the forward pass"
+                + ("" if call is None else f", which calls it {call - 1 - before} times")
+            )
+        if module is not None and call is None and not counted:
+            counted = True
+            calls = _count_calls(cast(nn.Module, model), module, images[:1])
+            if calls > 1:
+                raise ValueError(
+                    f"layer {layer!r} is called {calls} times in a forward pass: say which call, "
+                    f"as '{layer}@1' to '{layer}@{calls}'"
+                )
         return watch.before(found[0]) if through == "pre" else found[0]
 
     return run
+
+
+def _count_calls(model: nn.Module, module: nn.Module, image: Tensor) -> int:
+    """Return how often a forward pass of one image calls a module, at least up to an error."""
+    calls = 0
+
+    def hook(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = module.register_forward_hook(hook)
+    try:
+        with mode(model, train=False), torch.no_grad():  # no noise, no statistics of a batch
+            model(image.detach())
+    except Exception:
+        pass  # what lies behind the layer need not run: images may be small
+    finally:
+        handle.remove()
+    return calls
 
 
 @contextmanager
@@ -235,6 +300,11 @@ def activations(
     tensor, shape (n, channels, H', W')
         Or what ``select`` makes of it.
 
+    Raises
+    ------
+    ValueError
+        Activations that are NaN or infinite, and what `capture` refuses.
+
     Examples
     --------
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU())
@@ -252,8 +322,20 @@ def activations(
     with analysis(model, pad), torch.inference_mode():
         for batch in images.split(batch_size):
             u = of(batch.to(device, dtype))
+            refuse_nan(u, layer)  # before a selection that may hide it
             parts.append((u if select is None else select(u)).cpu())
     return torch.cat(parts)
+
+
+def refuse_nan(u: Tensor, layer: str | None, what: str = "activations") -> None:
+    """Refuse a network that yields NaN or infinity: it is broken, not silent."""
+    if not bool(torch.isfinite(u).all()):
+        bad = int((~torch.isfinite(u)).sum())
+        raise ValueError(
+            f"model must have finite {what}, got {bad} of {u.numel()} NaN or infinite in "
+            f"{'its output' if layer is None else f'layer {layer!r}'}; look for weights that are "
+            "NaN, or a division by zero"
+        )
 
 
 def recorded(

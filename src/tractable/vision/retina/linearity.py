@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tractable.core.checks import as_floats, check_choice, check_count, check_range
 from tractable.vision.retina.errors import check_images
+from tractable.vision.retina.gradients import row_and_column
 from tractable.vision.retina.layers import Activations, activations
-from tractable.vision.retina.ridge import RIDGE_GRID, r2_scores
+from tractable.vision.retina.ridge import N_MIN, RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
 
 __all__ = ["LinearityResult", "linearity", "reconstruction", "rectification_cap"]
@@ -160,6 +161,7 @@ def linearity(
     check_images("images", images, finite=True)
     check_choice("multioutput", multioutput, MULTIOUTPUT)
     check_range("min_active", min_active, 0, 1)
+    _enough(images, ridge)
     shape = _shape(model, layer, images, through)
     if position == "pooled" and window is None:
         window = min(images.shape[2:]) // 2 | 1
@@ -206,6 +208,7 @@ def reconstruction(
     """
     check_images("images", images, finite=True)
     check_choice("multioutput", multioutput, MULTIOUTPUT)
+    _enough(images, ridge)
     height, width = images.shape[2:]
     if position == "all":
         y = images.flatten(1)
@@ -213,9 +216,10 @@ def reconstruction(
         if isinstance(position, str):
             check_choice("position", position, ("center", "all"))
         middle = (height // 2, width // 2)
-        row, column = middle if position is None or isinstance(position, str) else position
-        _inside("position", (int(row), int(column)), (height, width))
-        y = images[:, :, int(row), int(column)]
+        named = position is None or isinstance(position, str)
+        row, column = middle if named else row_and_column(position)
+        _inside("position", (row, column), (height, width))
+        y = images[:, :, row, column]
     code = activations(
         model, layer, images, through=through, batch_size=batch_size, select=lambda u: u.flatten(1)
     ).numpy()
@@ -223,6 +227,19 @@ def reconstruction(
     targets = y.double().numpy()
     found = _regress(code[:n_fit], targets[:n_fit], code[n_fit:], ridge, penalties)
     return _result(*found, targets[:n_fit], targets[n_fit:], multioutput, False, 0.0)
+
+
+def _enough(images: Tensor, how: str) -> None:
+    """Refuse too few images by the names of the caller's arguments."""
+    check_choice("ridge", how, ("loo", "validation"))
+    fitted = len(images) - int(np.ceil(SCORED * len(images)))
+    if how == "validation":
+        fitted -= fitted // 8
+    if fitted < N_MIN:
+        raise ValueError(
+            f"images must leave at least {N_MIN} to fit, got {len(images)}, of which {fitted} are "
+            "fitted and the others choose the penalty or are scored"
+        )
 
 
 def _regress(
@@ -328,7 +345,7 @@ def _places(shape: tuple[int, ...], position: Position) -> list[tuple[int, int]]
         return [
             (center[0] + i * step, center[1] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)
         ]
-    place = (int(position[0]), int(position[1]))
+    place = row_and_column(position)
     _inside("position", place, (height, width))
     return [place]
 

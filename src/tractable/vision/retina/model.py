@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -135,8 +136,12 @@ class RetinaVVS(nn.Module):
         check_choice("tied", tied, (True, False, "bottleneck"))
         if lgn_layers and not retina_layers:
             raise ValueError("lgn_layers needs a retina: retina_layers must be >= 1, got 0")
-        if not head or min(head) < 1:
-            raise ValueError(f"head must name the units of one layer or more, got {head}")
+        check_choice("bias", bias, (True, False))
+        given: Any = head
+        if not isinstance(given, list | tuple) or not given:
+            raise ValueError(f"head must name the units of one layer or more, got {given!r}")
+        for units in given:
+            check_count("head", units)
         self.in_shape = check_in_shape(in_shape)
         self.n_bn, self.d_vvs, self.noise_in = n_bn, d_vvs, noise_in
         self.retina_layers, self.lgn_layers, self.head = retina_layers, lgn_layers, tuple(head)
@@ -205,7 +210,7 @@ class RetinaVVS(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, shape (B, K), of images of shape ``(B, *in_shape)``."""
-        check_images("x", x, self.in_shape)
+        check_images("x", x, self.in_shape, finite=not x.is_meta)
         x = add_noise(x, self.noise_in, self.training)
         for name in self.stages:
             x = self.get_submodule(name)(x)
@@ -213,6 +218,27 @@ class RetinaVVS(nn.Module):
         for i in range(1, len(self.head) + 1):
             x = self.get_submodule(f"fc{i}")(x)
         return x
+
+    def support(self, layer: str) -> tuple[int, int]:
+        """Return the sides (H, W) of the part of the image that a unit of a layer sees.
+
+        1 + l (k - 1) behind l convolutions of side k, more behind a stride; of the readout's
+        layers the whole image. It may exceed the image.
+
+        Examples
+        --------
+        >>> RetinaVVS(n_bn=1, d_vvs=2).support("vvs_2")
+        (33, 33)
+        """
+        check_choice("layer", layer, self.layer_names)
+        if layer not in self.stages:
+            return self.in_shape[1:]
+        side, step = 1, 1
+        for name in self.stages[: self.stages.index(layer) + 1]:
+            conv: Any = self.get_submodule(name).conv
+            kernel, stride = (int(np.ravel(v)[0]) for v in (conv.kernel_size, conv.stride))
+            side, step = side + (kernel - 1) * step, step * stride
+        return side, side
 
     def activations(self, x: Tensor, layers: str | Iterable[str]) -> dict[str, Tensor]:
         """Return the activations of named layers, with gradient; see `activations` for batches."""

@@ -95,6 +95,8 @@ def ridge(
     grid = np.atleast_1d(np.asarray(penalties, dtype=np.float64))
     if grid.ndim != 1 or not (grid > 0).all():
         raise ValueError(f"penalties must be positive, got {penalties!r}")
+    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
+        raise TypeError(f"x and y must be arrays, got {type(x).__name__} and {type(y).__name__}")
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(
             f"x and y must have shapes (n, n_features) and (n, n_targets), got {x.shape} and "

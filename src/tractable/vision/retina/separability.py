@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,11 +242,14 @@ def _pairs(pairs: Pairs, classes: list[int]) -> list[tuple[int, int]]:
     if isinstance(pairs, str):
         check_choice("pairs", pairs, ("all",))
         return list(itertools.combinations(classes, 2))
+    if not isinstance(pairs, Iterable):
+        raise TypeError(f"pairs must be 'all' or a list of pairs of classes, got {pairs!r}")
     found = []
     for pair in pairs:
-        if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(classes):
-            raise ValueError(f"pairs must be two different classes of {classes}, got {pair}")
-        found.append((int(pair[0]), int(pair[1])))
+        two = list(pair) if isinstance(pair, Iterable) else []
+        if len(two) != 2 or two[0] == two[1] or any(one not in classes for one in two):
+            raise ValueError(f"pairs must be two different classes of {classes}, got {pair!r}")
+        found.append((int(two[0]), int(two[1])))
     if not found:
         raise ValueError("pairs must name one pair or more, got none")
     return found

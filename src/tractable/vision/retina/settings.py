@@ -128,6 +128,11 @@ def settings_of(preset: str | TrainSettings | Mapping[str, Any]) -> TrainSetting
     if isinstance(preset, str):
         check_choice("preset", preset, PRESETS)
         return PRESETS[preset]
+    if not isinstance(preset, Mapping):
+        raise TypeError(
+            f"preset must be {' or '.join(map(repr, PRESETS))}, TrainSettings or a mapping of "
+            f"settings, got {preset!r}"
+        )
     known = [field.name for field in fields(TrainSettings)]
     for name in preset:
         check_choice("setting", name, known)

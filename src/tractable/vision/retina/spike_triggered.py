@@ -14,7 +14,14 @@ from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
 from tractable.vision.retina.field_sets import RFSet
 from tractable.vision.retina.gradients import BASES, base_images, select_units, without_colors
-from tractable.vision.retina.layers import Model, analysis, capture, device_of, dtype_of
+from tractable.vision.retina.layers import (
+    Model,
+    analysis,
+    capture,
+    device_of,
+    dtype_of,
+    refuse_nan,
+)
 
 __all__ = ["sta"]
 
@@ -25,7 +32,7 @@ def sta(
     *,
     n: int = 20_000,
     std: float = 0.1,
-    base: str | Tensor = "gray",
+    base: str | Tensor | np.ndarray = "gray",
     images: Tensor | None = None,
     through: str = "pre",
     position: str | tuple[int, int] = "center",
@@ -48,7 +55,7 @@ def sta(
     std : float
         Standard deviation s of the noise, > 0.
     base : str or tensor
-        ``"gray"``, ``"black"``, ``"mean"`` (of ``images``), or a tensor (C, H, W).
+        ``"gray"``, ``"black"``, ``"mean"`` (of ``images``), or a tensor or array (C, H, W).
     seed : int
         Decides the noise.
     batch_size : int
@@ -89,6 +96,7 @@ def sta(
             e = torch.randn(size, *center.shape[1:], generator=random, dtype=torch.float32)
             x = (center + std * e.double()).to(place, dtype_of(model))
             u, unit = select_units(of(x), position, units)
+            refuse_nan(u, layer)
             values = u.double().cpu().numpy()
             first = values[:1] if first is None else first
             constant = constant & (values == first).all(0)

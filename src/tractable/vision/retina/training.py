@@ -89,6 +89,8 @@ def train_classifier(
     Lindsey, Ocko, Ganguli, Deny 2019, arXiv:1901.00945.
     """
     settings = settings_of(preset)
+    if not isinstance(data, GrayImages):
+        raise TypeError(f"data must be GrayImages, got {type(data).__name__}")
     check_choice("on_dead", on_dead, ON_DEAD)
     if len(data.classes) > model.head[-1]:
         raise ValueError(

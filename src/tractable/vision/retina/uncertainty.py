@@ -85,6 +85,8 @@ def bootstrap_fields(
         raise ValueError(
             f"ensemble must not be infinite, got {int(np.isinf(fields).sum())} entries"
         )
+    if not callable(statistic):
+        raise TypeError(f"statistic must be a function of fields (k, H, W), got {statistic!r}")
     check_count("n", n, 10)
     check_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
     m, draw = fields.shape[1], np.random.default_rng(seed)

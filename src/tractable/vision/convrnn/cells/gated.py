@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tractable.core.checks import check_count
 from tractable.vision.convrnn.cells.base import Cell, SameConv2d, State, same_channels
 
 __all__ = ["ConvGRU", "ConvIntersectionRNN", "ConvLSTM", "ConvUGRNN"]
@@ -115,6 +118,12 @@ class ConvLSTM(_Gated):
         self.cell_norm = nn.GroupNorm(1, channels) if norm else None
         self.peephole = None
         if peephole is not None:
+            if not isinstance(peephole, Sequence) or len(peephole) != 2:
+                raise ValueError(
+                    f"peephole must be (height, width) of the map, or None, got {peephole!r}"
+                )
+            for side in peephole:
+                check_count("peephole", side)
             self.peephole = nn.Parameter(torch.zeros(3, channels, *peephole))
 
     def step(

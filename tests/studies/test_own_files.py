@@ -1,0 +1,171 @@
+"""Images, recordings and networks from files: orders of axes, colors, units, damaged pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tractable.studies.vision.convrnn_own import ConvrnnOwn
+from tractable.studies.vision.retina_own import RetinaOwn
+
+NETS = """
+import torch
+from torch import nn
+
+def plain():
+    return nn.Sequential(nn.Conv2d(1, 3, 3))
+
+def half():
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()).half()
+
+def moving():
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(1))
+        def forward(self, x):
+            return torch.stack([x, 2 * x], 1)
+    return Moving()
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(12 * 15, 4))
+
+def lost():
+    return nn.Flatten(0)
+
+def needs(width):
+    return nn.Conv2d(1, width, 3)
+
+def kind(*, name):
+    return nn.Conv2d(1, 1, 3)
+"""
+BYTES = np.random.default_rng(0).integers(0, 256, (40, 12, 15), dtype=np.uint8)
+COLORS = np.random.default_rng(1).integers(0, 256, (40, 12, 15, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "nets.py").write_text(NETS)
+    np.save(tmp_path / "x.npy", BYTES)
+    np.save(tmp_path / "y.npy", np.random.default_rng(2).normal(size=(40, 4, 3, 2)))
+    return tmp_path
+
+
+def features(folder: Path, net: str) -> np.ndarray:
+    study = ConvrnnOwn(
+        responses=f"{folder}/y.npy", model=f"{folder}/nets.py:{net}", images=f"{folder}/x.npy"
+    )
+    found: np.ndarray = study.inputs(0)[1]
+    return found
+
+
+def test_channels_of_a_map_are_not_bins_and_bytes_are_over_255(folder: Path) -> None:
+    assert features(folder, "plain").shape == (40, 3 * 10 * 13)
+    assert features(folder, "flat").shape == (40, 4)
+    found = features(folder, "moving")
+    assert found.shape == (40, 12 * 15, 2)
+    np.testing.assert_allclose(found[..., 0], BYTES.reshape(40, -1) / 255, rtol=1e-6)
+    np.testing.assert_allclose(found[..., 1], BYTES.reshape(40, -1) / 127.5, rtol=1e-6)
+    with pytest.raises(ValueError, match="model must return a tensor"):
+        features(folder, "lost")
+
+
+@pytest.mark.parametrize(("net", "said"), [("needs", "width"), ("kind", "name")])
+def test_a_function_that_needs_an_argument_is_named(folder: Path, net: str, said: str) -> None:
+    message = f"model: {net} must take no arguments.*'{said}'"
+    with pytest.raises(ValueError, match=message):
+        features(folder, net)
+    with pytest.raises(ValueError, match=message):
+        RetinaOwn(model=f"{folder}/nets.py:{net}", images=f"{folder}/x.npy").inputs(0)
+
+
+def retina_images(folder: Path, array: np.ndarray) -> torch.Tensor:
+    np.save(folder / "images.npy", array)
+    study = RetinaOwn(model=f"{folder}/nets.py:plain", images=f"{folder}/images.npy")
+    return study.inputs(0)[1]
+
+
+def test_orders_of_axes_that_are_read(folder: Path) -> None:
+    first = COLORS.transpose(0, 3, 1, 2)
+    expected = torch.from_numpy(first / np.float32(255))
+    torch.testing.assert_close(retina_images(folder, COLORS), expected)
+    torch.testing.assert_close(retina_images(folder, first), expected)
+    torch.testing.assert_close(retina_images(folder, BYTES)[:, 0], torch.from_numpy(BYTES) / 255)
+    of_five = np.random.default_rng(0).random((40, 5, 12, 15), dtype=np.float32)
+    torch.testing.assert_close(retina_images(folder, of_five), torch.from_numpy(of_five))
+    standardized = (of_five - 0.5) * 20
+    torch.testing.assert_close(retina_images(folder, standardized), torch.from_numpy(standardized))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (COLORS.transpose(1, 2, 3, 0), r"got \(12, 15, 3, 40\): are the axes .*\(H, W, C, n\)"),
+        (COLORS.transpose(3, 0, 1, 2), r"got \(3, 40, 12, 15\): are the axes in another order"),
+        (COLORS[0], r"got \(12, 15, 3\): one image with its colors\? Save it as \(1, 12, 15, 3\)"),
+        (np.zeros((12, 15, 4), np.uint8), "one image with its colors"),
+        (np.zeros((40, 12, 15, 4), np.uint8), "four channels are colors and transparency"),
+        (np.zeros((40, 4, 12, 15), np.uint8), "four channels are colors and transparency"),
+        (BYTES.astype(np.float32), r"floats in \[0, 1\], got float32 up to 255.*divide"),
+        (COLORS.astype(float), r"floats in \[0, 1\], got float64 up to 255"),
+    ],
+)
+def test_images_that_would_be_misread_are_refused(
+    folder: Path, array: np.ndarray, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        retina_images(folder, array)
+
+
+def test_damaged_and_transparent_pictures_are_named(folder: Path) -> None:
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    study = RetinaOwn(model=f"{folder}/nets.py:plain", images=str(pictures))
+    Image.fromarray(BYTES[0]).save(pictures / "0.png")
+    whole = (pictures / "0.png").read_bytes()
+    for name, content in (("1.png", whole[: len(whole) // 2]), ("2.jpg", b"no picture")):
+        (pictures / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"images: .*{name} is no picture, or damaged"):
+            study.inputs(0)
+        (pictures / name).unlink()
+    seen = np.dstack([COLORS[0], np.full((12, 15), 255, np.uint8)])
+    (pictures / "0.png").unlink()
+    Image.fromarray(seen).save(pictures / "3.png")
+    torch.testing.assert_close(
+        study.inputs(0)[1][0].permute(1, 2, 0), torch.from_numpy(COLORS[0] / np.float32(255))
+    )
+    seen[3, 4, 3] = 0
+    Image.fromarray(seen).save(pictures / "3.png")
+    with pytest.raises(ValueError, match=r"images must not be transparent, got .*3\.png"):
+        study.inputs(0)
+
+
+def test_a_network_of_half_precision_is_computed_in_single(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(folder / "standard.npy", (BYTES.astype(np.float32) - 128) / 64)
+    study = RetinaOwn(
+        model=f"{folder}/nets.py:half", images=f"{folder}/standard.npy", n_images=8, n_boot=10
+    )
+    result = study.run(out=folder / "runs", progress=False)
+    assert [check.holds for check in result.checks] == [True]
+    log = next((folder / "runs").rglob("log.txt")).read_text()
+    assert "half precision" in log
+    assert "range from -2 to 1.98" in log
+
+
+def test_nothing_to_predict_is_said(folder: Path) -> None:
+    how: dict[str, Any] = {"splits": 2, "n_halvings": 2, "n_boot": 10}
+    np.save(folder / "f.npy", np.random.default_rng(3).normal(size=(40, 5, 2)))
+    np.save(folder / "zero.npy", np.zeros((40, 4, 3, 2)))
+    study = ConvrnnOwn(responses=f"{folder}/zero.npy", features=f"{folder}/f.npy", **how)
+    with pytest.raises(ValueError, match="responses must differ between images"):
+        study.run(out=folder / "runs", progress=False)
+    study = ConvrnnOwn(responses=f"{folder}/y.npy", features=f"{folder}/f.npy", **how)
+    result = study.run(out=folder / "runs", progress=False)
+    assert "nan" not in str(list(result.answers))
