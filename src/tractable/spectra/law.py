@@ -15,7 +15,7 @@ from tractable.spectra.master import Solution
 
 __all__ = ["ConvergenceError", "Diagnostics", "Equation", "SpectralLaw"]
 
-RESOLVED_CDF = 1e-4  # every point with more mass on both sides must converge
+RESOLVED_CDF = 1e-4  # every point with more mass of its interval on both sides must converge
 N_TABLE = 240
 
 
@@ -353,7 +353,10 @@ class SpectralLaw:
 
     def _judge(self, t: np.ndarray, cdf: np.ndarray, found: Solution) -> None:
         left = ~found.converged
-        thick = left & (cdf > RESOLVED_CDF + self._equation.mass_at_zero) & (cdf < 1 - RESOLVED_CDF)
+        thick = np.full(t.size, False)
+        for part in self._parts:
+            between = (cdf > part.cdf_low + RESOLVED_CDF) & (cdf < part.cdf_high - RESOLVED_CDF)
+            thick |= left & between & (t > part.low) & (t < part.high)
         if thick.any():
             listed = ", ".join(f"{x:.6g}" for x in np.exp(t[thick][:5]))
             raise ConvergenceError(
