@@ -83,6 +83,10 @@ def compare(
     >>> compare(law, sampled, align="chi").ks < compare(law, sampled).ks
     True
     """
+    if not isinstance(theory, SpectralLaw):
+        raise TypeError(
+            f"theory must be a law such as JacobianSpectrum, got {type(theory).__name__}"
+        )
     check_choice("align", align, ("none", "mean", "chi"))
     check_range("resolution", resolution, 0, 1, open_high=True)
     if aligned and align == "chi":
