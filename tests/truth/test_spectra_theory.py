@@ -216,7 +216,7 @@ def integrals(spectrum: JacobianSpectrum, n: int = 200) -> tuple[float, float, f
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
 @pytest.mark.parametrize(
-    ("phi", "L"), [("tanh", 16), ("erf", 128), ("relu", 3), ("leaky_relu", 32)]
+    ("phi", "L"), [("tanh", 16), ("erf", 32), ("relu", 3), ("leaky_relu", 32)]
 )
 def test_density_is_the_slope_of_the_distribution(phi: str, L: int, ensemble: str) -> None:
     spectrum = JacobianSpectrum(phi, L, ensemble, q=0.1)
@@ -251,7 +251,7 @@ def test_atoms_and_edges() -> None:
     assert linear.atoms == [(1.0, 1.0)]
     np.testing.assert_array_equal(linear.cdf([0.5, 1.0, 2.0]), [0, 1, 1])
     np.testing.assert_array_equal(linear.density([0.5, 1.0, 2.0]), [0, 0, 0])
-    np.testing.assert_array_equal(linear.quantile([0.0, 0.5, 1.0])[1:], [1, 1])
+    np.testing.assert_allclose(linear.quantile([0.5, 1.0]), 1, rtol=1e-15)
     for L in (2, 8, 32, 128):  # the closed form of a two-point law
         found = JacobianSpectrum("hard_tanh", L, "orthogonal", q=0.25)
         p = 1 - found.atoms[0][1]
