@@ -141,6 +141,9 @@ def test_gaps_and_atoms_of_sampled_rectangular_networks(phis, widths, ensemble) 
     for place, _ in law.atoms:
         inside |= np.abs(lam - place) < 1e-6
     assert inside.all()
+    for place, mass in law.atoms:
+        sampled = np.mean(np.abs(lam - place) < 1e-6)
+        assert mass == pytest.approx(sampled, abs=2.01 / lam.size)
 
 
 def test_the_law_of_its_own_slopes_is_nearer_than_that_of_all_networks() -> None:

@@ -215,9 +215,7 @@ def integrals(spectrum: JacobianSpectrum, n: int = 200) -> tuple[float, float, f
 
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
-@pytest.mark.parametrize(
-    ("phi", "L"), [("tanh", 16), ("erf", 32), ("relu", 3), ("leaky_relu", 32)]
-)
+@pytest.mark.parametrize(("phi", "L"), [("tanh", 16), ("erf", 32), ("relu", 3), ("leaky_relu", 32)])
 def test_density_is_the_slope_of_the_distribution(phi: str, L: int, ensemble: str) -> None:
     spectrum = JacobianSpectrum(phi, L, ensemble, q=0.1)
     zero = spectrum._equation.mass_at_zero

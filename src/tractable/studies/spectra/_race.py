@@ -251,7 +251,7 @@ def network(
     target = q_star if kind == "Tanh" else 1.0  # of ReLU every q is a fixed point
     init_(model, scheme, target_q=target, input_batch=x[:512], readout="lecun", seed=seed)
     if logits == "unit":
-        model[-1].weight.data /= target**0.5  # type: ignore[operator]  # a tensor
+        model[-1].weight.data /= target**0.5
     return model
 
 
