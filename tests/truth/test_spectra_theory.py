@@ -166,16 +166,15 @@ def test_mass_mean_and_variance_off_the_critical_line(phi: str, ensemble: str) -
 @pytest.mark.slow
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
 @pytest.mark.parametrize("phi", PHIS)
-def test_mass_mean_and_variance_off_the_critical_line_at_all_depths(
-    phi: str, ensemble: str
-) -> None:
-    for L in (1, 2, 3, 8, 32, 128, 500):
-        for sigma_w in (0.9, 1.2):
-            spectrum = JacobianSpectrum(phi, L, ensemble, sigma_w=sigma_w, sigma_b=0.3)
-            check_mass_mean_and_variance(spectrum, 10_000)
+@pytest.mark.parametrize("L", [1, 2, 3, 8, 32, 128, 500])
+def test_mass_mean_and_variance_at_all_depths(phi: str, ensemble: str, L: int) -> None:
+    check_mass_mean_and_variance(JacobianSpectrum(phi, L, ensemble, q=0.3), 10_000)
+    for sigma_w in (0.9, 1.2):
+        spectrum = JacobianSpectrum(phi, L, ensemble, sigma_w=sigma_w, sigma_b=0.3)
+        check_mass_mean_and_variance(spectrum, 10_000)
 
 
-def check_mass_mean_and_variance(spectrum: JacobianSpectrum, n: int = 10_000) -> None:
+def check_mass_mean_and_variance(spectrum: JacobianSpectrum, n: int = 2000) -> None:
     expected = spectrum.chi**spectrum.depth
     total, mean, square = integrals(spectrum)
     assert total == pytest.approx(1, abs=1e-8)
@@ -507,6 +506,7 @@ def inside(spectrum: JacobianSpectrum, n: int, random: np.random.Generator) -> n
     return np.unique(t[(t > part.low) & (t < part.high)])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_eigenvalues() -> None:
     """BOUND: 1e5 eigenvalues times 312 nodes would be 500 MB of complex numbers at once."""
     import resource
