@@ -85,8 +85,19 @@ def test_the_distance_is_taken_between_the_samples() -> None:
     assert found.ks < 0.25 / n
     assert found.wasserstein_log == pytest.approx(0, abs=1e-9)
     assert found.edge_ratio == pytest.approx(lam[-1] / 4, rel=1e-12)
+    assert found.z_ks == pytest.approx(found.ks * n**0.5)
+    assert found.z_atoms == ()
     scaled = compare(law, 1.1 * lam, aligned=True)
     assert scaled.shift == pytest.approx(np.log(1.1 * lam.mean()), rel=1e-12)
+
+
+def test_atoms_are_counted_in_units_of_independent_samples() -> None:
+    law = JacobianSpectrum("hard_tanh", 8, q=0.25)
+    (_, zero), (top, mass) = law.atoms
+    sampled = np.concatenate([np.zeros(50), np.linspace(0.1, 0.9, 350), np.full(600, top)])
+    z = compare(law, sampled).z_atoms
+    assert z[0] == pytest.approx((0.05 - zero) / (zero * (1 - zero) / 1000) ** 0.5)
+    assert z[1] == pytest.approx((0.6 - mass) / (mass * (1 - mass) / 1000) ** 0.5)
 
 
 def test_mistakes_are_named() -> None:
