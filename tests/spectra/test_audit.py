@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -81,6 +82,20 @@ def test_measured_and_predicted_agree() -> None:
     assert found.layers[3].chi == pytest.approx(1, abs=0.05)
     assert found.layers[3].sigma_w == pytest.approx(report.sigma_w, rel=1e-5)
     assert found.layers[3].ortho_error < 1e-5
+
+
+@pytest.mark.parametrize("widths", [(100, 100, 200), (100, 200, 100), (200, 100, 150)])
+def test_the_mean_of_layers_of_different_widths(widths: tuple[int, ...]) -> None:
+    # SIMULATION: on the smaller side of J, with the stretch of layers that widen
+    torch.manual_seed(0)
+    parts: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise((100, *widths)):
+        parts += [nn.Linear(n_in, n_out), nn.Tanh()]
+    net, x = nn.Sequential(*parts), torch.randn(32, 100)
+    init_(net, target_q=0.1, input_batch=x)
+    found = audit(net, x)
+    assert found.predicted.mean == pytest.approx(found.measured.mean, rel=0.05)
+    assert found.semi_empirical.mean == pytest.approx(found.measured.mean, rel=0.05)
 
 
 def test_a_classifier_is_measured_up_to_its_readout() -> None:

@@ -9,14 +9,16 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from tractable import plot
-from tractable.spectra import audit
+from tractable.spectra import JacobianSpectrum, audit, critical_line, phase_diagram, simulate
 from tractable.spectra.plots import (
     plot_audit,
     plot_blocks,
+    plot_density,
     plot_depth_scaling,
     plot_layers,
     plot_learning_curves,
     plot_measured,
+    plot_phase_plane,
     plot_time_against_variance,
 )
 
@@ -88,6 +90,29 @@ def test_a_model_of_blocks() -> None:
     assert not plot_audit(bare).axes[1].axison
     with pytest.raises(ValueError, match="per_layer=True"):
         plot_layers(bare)
+
+
+def test_densities_of_s_and_of_its_logarithm_show_their_atoms() -> None:
+    law = JacobianSpectrum("hard_tanh", 8, q=0.25)
+    sampled = simulate("hard_tanh", 8, q=0.25, width=60, progress=False).eigenvalues(8)
+    for log, place in ((True, 0.5 * np.log10(law.atoms[1][0])), (False, law.atoms[1][0] ** 0.5)):
+        ax = drawn(plot_density(law, sampled, log=log)).axes[0]
+        stems = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+        assert place == pytest.approx(stems[-1])
+        assert "0.636" in [text.get_text() for text in ax.texts]
+    ax = drawn(plot_density(JacobianSpectrum("tanh", 4, q=0.1), log=False)).axes[0]
+    x, y = ax.lines[0].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_phase_plane_shows_models() -> None:
+    plane = phase_diagram("tanh", [0.8, 1.0, 1.2], [0.0, 0.1, 0.2]).to_dataset()
+    line = critical_line("tanh", [0.01, 0.1])
+    plane = plane.assign(line_w=("point", line.sigma_w), line_b=("point", line.sigma_b))
+    figure = drawn(plot_phase_plane(plane, "tanh", models={"mine": (1.1, 0.05)}))
+    dots = [line for line in figure.axes[0].lines if line.get_label() == "mine"]
+    assert (dots[0].get_xdata()[0], dots[0].get_ydata()[0]) == (1.1, 0.05)
+    assert "mine" in figure.get_label()
 
 
 def test_given_axes_are_drawn_in(chain_audit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tractable.spectra import JacobianSpectrum, compare, simulate
+from tractable.spectra import JacobianSpectrum, Nonlinearity, compare, simulate
 from tractable.spectra.graded import GradedProduct
 
 
@@ -56,6 +56,48 @@ def test_alignment_takes_the_shift_of_each_draw_away() -> None:
     by_hand = sum(np.log(law.sigma_w**2 * law.phi.mu(1, q)) for q in one.q[0])
     assert compare(law, one, align="chi").shift == pytest.approx(by_hand, rel=1e-9)
     assert compare(law, one).ks == compare(law, one.eigenvalues(16)).ks
+
+
+def test_the_growth_of_each_layer_is_that_of_its_own_variance() -> None:
+    # SIMULATION: chi^l = sigma_w^2 mean phi'^2 against the Gaussian mean at the measured q^l
+    found = simulate("tanh", 6, q=0.4, width=800, sigma_w=1.5, sigma_b=0.3, seed=0)
+    phi = Nonlinearity("tanh")
+    expected = [1.5**2 * phi.mu(1, float(q)) for q in found.q[0]]
+    np.testing.assert_allclose(found.chi[0], expected, rtol=0.03)
+
+
+def test_off_the_critical_line_the_shift_is_from_the_chi_of_the_theory() -> None:
+    law = JacobianSpectrum("tanh", 6, sigma_w=1.4, sigma_b=0.2)
+    found = simulate("tanh", 6, q=law.q, width=60, sigma_w=1.4, sigma_b=0.2, seed=0)
+    by_hand = sum(np.log(1.4**2 * law.phi.mu(1, float(q)) / law.chi) for q in found.q[0])
+    assert abs(law.chi - 1) > 0.05
+    assert compare(law, found, align="chi").shift == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_the_distance_is_taken_between_the_samples() -> None:
+    """CLOSED FORM: of quantiles at (i - 1/2) / n the distribution is met halfway between them."""
+    law = JacobianSpectrum("linear", 1, "gaussian", q=1.0)
+    n = 50
+    lam = law.quantile((np.arange(n) + 0.5) / n)
+    found = compare(law, lam)
+    between = law.cdf(0.5 * (lam[1:] + lam[:-1])) - np.arange(1, n) / n
+    assert found.ks == pytest.approx(np.abs(between).max(), abs=1e-12)
+    assert found.ks < 0.25 / n
+    assert found.wasserstein_log == pytest.approx(0, abs=1e-9)
+    assert found.edge_ratio == pytest.approx(lam[-1] / 4, rel=1e-12)
+    assert found.z_ks == pytest.approx(found.ks * n**0.5)
+    assert found.z_atoms == ()
+    scaled = compare(law, 1.1 * lam, aligned=True)
+    assert scaled.shift == pytest.approx(np.log(1.1 * lam.mean()), rel=1e-12)
+
+
+def test_atoms_are_counted_in_units_of_independent_samples() -> None:
+    law = JacobianSpectrum("hard_tanh", 8, q=0.25)
+    (_, zero), (top, mass) = law.atoms
+    sampled = np.concatenate([np.zeros(50), np.linspace(0.1, 0.9, 350), np.full(600, top)])
+    z = compare(law, sampled).z_atoms
+    assert z[0] == pytest.approx((0.05 - zero) / (zero * (1 - zero) / 1000) ** 0.5)
+    assert z[1] == pytest.approx((0.6 - mass) / (mass * (1 - mass) / 1000) ** 0.5)
 
 
 def test_mistakes_are_named() -> None:

@@ -6,8 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
-from tractable.studies.spectra._race import Decided, Watch, median_times, race, record_steps
+from tractable.studies.spectra._race import (
+    Decided,
+    Watch,
+    median_times,
+    network,
+    race,
+    record_steps,
+)
 from tractable.studies.spectra._race_results import gather, learning_time, predicted_variance
 from tractable.studies.spectra.spectra_audit import SpectraAudit
 from tractable.studies.spectra.spectra_conv import SpectraConv
@@ -64,6 +72,18 @@ def test_a_race_ends_when_its_winner_is_known() -> None:
             break
     with pytest.raises(Decided):  # the third seed is waited for as long again
         slow(2, {"accuracy": np.array([0.6, 0.6, 0.1])})
+
+
+def test_logits_of_unit_variance() -> None:
+    # IDENTITY: the readout over sqrt(q*), and nothing else
+    x = torch.randn(300, 20)
+    plain, unit = (network("tanh orthogonal", 3, 200, 0, 0.02, x, 5, 0, kind) for kind in KINDS)
+    torch.testing.assert_close(unit[-1].weight, plain[-1].weight / 0.02**0.5)
+    torch.testing.assert_close(unit[0].weight, plain[0].weight)
+    assert float(unit(x).detach().var()) == pytest.approx(1, abs=0.25)
+
+
+KINDS = ("lecun", "unit")
 
 
 def test_a_small_race() -> None:
@@ -180,7 +200,8 @@ def test_own_files_are_checked(tmp_path, monkeypatch, model, data, message) -> N
         pytest.param(
             SpectraQstar,
             marks=pytest.mark.xfail(
-                reason="rank correlation 0.67 of 0.8: the smallest q* is not the fastest"
+                reason="rank correlation 0.67 of 0.8: the three narrow spectra tie, and by the "
+                "small logits of the smallest q* it is not the fastest"
             ),
         ),
         SpectraConv,

@@ -54,27 +54,46 @@ def test_one_orthogonal_layer_is_the_law_of_the_slope() -> None:
     np.testing.assert_allclose(spectrum.cdf(x * spectrum.sigma_w**2), exact, atol=1e-8)
 
 
-TABLE = [
-    ("tanh", 0.015625, 1.03055751, 4.651333e-6, 0.00168937),
-    ("tanh", 0.1, 1.17756910, 8.322804e-4, 0.0397091),
-    ("tanh", 1.0, 2.15330265, 0.150964629, 0.583480),
-    ("hard_tanh", 0.25, 1.04766923, 0.008895448, 0.0476692),
-    ("shifted_relu(0.5)", 0.05, 1.01283634, 4.99157e-4, 0.0128363),
-    ("elu", 0.5, 1.40097, 0.012321, 0.23199),
-    ("sin", 0.5, 1.46212, 0.037883, 0.19979),
-    ("gelu", 0.5, 2.45551, 0.034543, 1.0557),
-    ("silu", 0.5, 2.98767, 0.026226, 0.82519),
+def as_printed(text: str) -> object:
+    """Return what compares equal to numbers that print as the text, with all its digits."""
+    mantissa, _, exponent = text.partition("e")
+    digits = len(mantissa.partition(".")[2])
+    return pytest.approx(float(text), abs=0.6 * 10.0 ** (int(exponent or 0) - digits), rel=0)
+
+
+TABLE = [  # phi, q*, sigma_w^2, sigma_b^2, v, chi_q (printed where the table has it)
+    ("tanh", 0.015625, "1.03055751", "4.651333e-6", "0.00168937", None),
+    ("tanh", 0.02592094821, "1.05", "2.010521e-5", "0.00426890", None),
+    ("tanh", 0.1, "1.17756910", "8.322804e-4", "0.0397091", None),
+    ("tanh", 1.0, "2.15330265", "0.150964629", "0.583480", None),
+    ("hard_tanh", 0.25, "1.04766923", "0.008895448", "0.0476692", None),
+    ("shifted_relu(0.5)", 0.05, "1.01283634", "4.99157e-4", "0.0128363", None),
+    ("relu", 0.7, "2.00000000", "0.00000000", "1.00000000", "1.00000000"),
+    ("leaky_relu(0.1)", 0.7, "1.98019802", "0.00000000", "0.9607882", "1.00000000"),
+    ("elu", 0.5, "1.40097", "0.012321", "0.23199", "0.868"),
+    ("sin", 0.5, "1.46212", "0.037883", "0.19979", "0.538"),
+    ("gelu", 0.5, "2.45551", "0.034543", "1.0557", "1.0998"),
+    ("silu", 0.5, "2.98767", "0.026226", "0.82519", "1.0931"),
 ]
 
 
-@pytest.mark.parametrize(("phi", "q", "w2", "b2", "v"), TABLE)
-def test_critical_line(phi: str, q: float, w2: float, b2: float, v: float) -> None:
+@pytest.mark.parametrize(("phi", "q", "w2", "b2", "v", "chi_q"), TABLE)
+def test_critical_line(phi: str, q: float, w2: str, b2: str, v: str, chi_q: str | None) -> None:
     point = critical_line(phi, q)
-    np.testing.assert_allclose(
-        [point.sigma_w2[0], point.sigma_b2[0], point.v[0]], [w2, b2, v], rtol=3e-5
-    )
+    assert point.sigma_w2[0] == as_printed(w2)
+    assert point.sigma_b2[0] == as_printed(b2)
+    assert point.v[0] == as_printed(v)
+    if chi_q is not None:
+        assert point.chi_q[0] == as_printed(chi_q)
     assert point.feasible[0]
     assert point.stable[0] == (phi not in ("gelu", "silu"))
+
+
+def test_softplus_has_no_critical_point() -> None:
+    points = critical_line("softplus", np.geomspace(1e-6, 1e3, 40))
+    assert not points.feasible.any()
+    assert points.sigma_b2.max() <= -1.92
+    assert points.sigma_b2[0] == pytest.approx(-4 * np.log(2) ** 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("q", [1e-4, 1.0, 1e4])
@@ -92,20 +111,25 @@ def test_moments_of_the_slope_of_erf() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phi", "w", "b", "q", "chi", "c", "chi_q"),
+    ("phi", "w", "b", "q", "chi", "c", "chi_q", "xi_c"),
     [
-        ("tanh", 1.3, 0.05**0.5, 0.527087107869, 0.984512193, 1, 0.5277108),
-        ("tanh", 2.5, 0.05**0.5, 4.026777754434, 1.594750454, 0.0719038820, 0.2378069),
-        ("tanh", 1.0, 0.3, 0.276299192872, 0.700258147, 1, 0.4733728),
-        ("erf", 1.3, 0.3, 0.668630355067, 0.959768163, 1, 0.4681152),
+        *[("tanh", 1.3, 0.05**0.5, 0.527087107869, 0.984512193, 1, 0.5277108, "64.06")],
+        ("tanh", 2.5, 0.05**0.5, 4.026777754434, 1.594750454, 0.0719038820, 0.2378069, "5.309364"),
+        ("tanh", 1.0, 0.3, 0.276299192872, 0.700258147, 1, 0.4733728, "2.8066"),
+        ("erf", 1.3, 0.3, 0.668630355067, 0.959768163, 1, 0.4681152, "24.35"),
     ],
 )
-def test_mean_field(phi: str, w: float, b: float, q: float, chi: float, c: float, chi_q: float):
+def test_mean_field(
+    phi: str, w: float, b: float, q: float, chi: float, c: float, chi_q: float, xi_c: str
+) -> None:
     field = MeanField(phi, w, b)
     assert field.q_star().value == pytest.approx(q, abs=1e-11)
     assert field.chi() == pytest.approx(chi, abs=1e-9)
     assert field.c_star() == pytest.approx(c, abs=1e-9)
     assert field.chi_q() == pytest.approx(chi_q, abs=1e-7)
+    assert field.xi_c() == as_printed(xi_c)
+    assert field.xi_q() == pytest.approx(-1 / np.log(chi_q), rel=1e-6)
+    assert field.xi_grad() == pytest.approx(-1 / np.log(chi), rel=1e-6)
     step = 1e-5
     quotient = (field.length_map(q + step) - field.length_map(q - step)) / (2 * step)
     assert quotient == pytest.approx(field.chi_q(), abs=1e-6)
@@ -137,6 +161,17 @@ def test_mass_mean_and_variance_off_the_critical_line(phi: str, ensemble: str) -
         spectrum = JacobianSpectrum(phi, L, ensemble, sigma_w=sigma_w, sigma_b=0.3)
         assert abs(spectrum.chi - 1) > 0.01
         check_mass_mean_and_variance(spectrum)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
+@pytest.mark.parametrize("phi", PHIS)
+@pytest.mark.parametrize("L", [1, 2, 3, 8, 32, 128, 500])
+def test_mass_mean_and_variance_at_all_depths(phi: str, ensemble: str, L: int) -> None:
+    check_mass_mean_and_variance(JacobianSpectrum(phi, L, ensemble, q=0.3), 10_000)
+    for sigma_w in (0.9, 1.2):
+        spectrum = JacobianSpectrum(phi, L, ensemble, sigma_w=sigma_w, sigma_b=0.3)
+        check_mass_mean_and_variance(spectrum, 10_000)
 
 
 def check_mass_mean_and_variance(spectrum: JacobianSpectrum, n: int = 2000) -> None:
@@ -179,9 +214,11 @@ def integrals(spectrum: JacobianSpectrum, n: int = 200) -> tuple[float, float, f
 
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
-def test_density_is_the_slope_of_the_distribution(ensemble: str) -> None:
-    spectrum = JacobianSpectrum("tanh", 16, ensemble, q=0.1)
-    p = np.linspace(0.001, 0.999, 40)
+@pytest.mark.parametrize(("phi", "L"), [("tanh", 16), ("erf", 32), ("relu", 3), ("leaky_relu", 32)])
+def test_density_is_the_slope_of_the_distribution(phi: str, L: int, ensemble: str) -> None:
+    spectrum = JacobianSpectrum(phi, L, ensemble, q=0.1)
+    zero = spectrum._equation.mass_at_zero
+    p = zero + (1 - zero) * np.linspace(0.001, 0.999, 40)
     t = spectrum.log_quantile(p)
     np.testing.assert_allclose(spectrum.cdf(np.exp(t)), p, atol=1e-8)
     # Richardson: the error of the quotient is of fourth order in the step.
@@ -210,6 +247,14 @@ def test_atoms_and_edges() -> None:
     linear = JacobianSpectrum("linear", 8, "orthogonal", q=1.0)
     assert linear.atoms == [(1.0, 1.0)]
     np.testing.assert_array_equal(linear.cdf([0.5, 1.0, 2.0]), [0, 1, 1])
+    np.testing.assert_array_equal(linear.density([0.5, 1.0, 2.0]), [0, 0, 0])
+    np.testing.assert_allclose(linear.quantile([0.5, 1.0]), 1, rtol=1e-15)
+    for L in (2, 8, 32, 128):  # the closed form of a two-point law
+        found = JacobianSpectrum("hard_tanh", L, "orthogonal", q=0.25)
+        p = 1 - found.atoms[0][1]
+        m = p / (L * (1 - p) - 1)
+        edge = (1 + m) / m * (found.sigma_w**2 * (m + p) / (1 + m)) ** L
+        assert found.support[-1][1] == pytest.approx(edge, rel=1e-10)
     for phi, ensemble, ratio in (
         ("linear", "gaussian", np.e),
         ("relu", "gaussian", 2 * np.e),
@@ -327,6 +372,10 @@ def test_universal_edges_and_rates(sigma0_2: float) -> None:
     limit = UniversalSpectrum("bernoulli", sigma0_2)
     if sigma0_2 < 1:
         assert limit.atoms == [pytest.approx((np.exp(sigma0_2), 1 - sigma0_2))]
+    top = limit.support[-1][1]
+    assert top == pytest.approx(np.e * sigma0_2, abs=1e-6)
+    assert limit.cdf(top * (1 + 1e-9)) == pytest.approx(min(sigma0_2, 1.0), abs=1e-8)
+    assert limit.cdf(1e3) == 1
     lam = np.linspace(0.05, 0.98 * np.e * sigma0_2, 200)
     far, near = (
         np.abs(
@@ -455,6 +504,26 @@ def inside(spectrum: JacobianSpectrum, n: int, random: np.random.Generator) -> n
     spread = random.uniform(low, part.high, n // 2)
     t = np.append(spread, spectrum.log_quantile(part.cdf_low + mass * random.random(n - n // 2)))
     return np.unique(t[(t > part.low) & (t < part.high)])
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_eigenvalues() -> None:
+    """BOUND: 1e5 eigenvalues times 312 nodes would be 500 MB of complex numbers at once."""
+    import resource
+
+    random = np.random.default_rng(0)
+    z = np.sort(random.normal(size=312))
+    layer = Layer(squared_slopes=np.tanh(z) ** 2, ensemble="orthogonal")
+    for spectrum in (
+        JacobianSpectrum("tanh", 32, "orthogonal", q=0.1),
+        JacobianSpectrum(layers=[layer] * 4),
+    ):
+        lam = np.linspace(0.05, 0.95, 100_000) * spectrum.s_max**2
+        spectrum.density(lam[:100])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        spectrum.density(lam)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        assert grown < 400e6, spectrum
 
 
 def test_the_number_of_threads_changes_nothing() -> None:

@@ -183,11 +183,12 @@ def expectation(
     for n_nodes in (16, 32, 64, 128):
         rule = scaled_rule(q, kinks, n_nodes)
         value, size = _sum(f, q, rule)
-        if abs(value - last) <= rtol * size + atol:
+        moved = abs(value - last)
+        if moved <= rtol * size + atol:
             return value
         last = value
     warnings.warn(
-        f"the expectation at q = {q:g} still moves by {abs(value - last):.1e} with "
+        f"the expectation at q = {q:g} still moves by {moved:.1e} with "
         f"{rule.z.size} nodes; are there kinks that were not declared?",
         ConvergenceWarning,
         stacklevel=2,

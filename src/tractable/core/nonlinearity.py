@@ -205,8 +205,9 @@ class Nonlinearity:
         self._phi, self._deriv, second = derivative_of(function, deriv)
         for k in kinks:
             check_finite("kinks", k)
-        self.kinks = tuple(sorted(set(kinks) or find_kinks(self._deriv, second)))
-        self.slopes = _slopes(self._phi, self._deriv, self.kinks)
+        with np.errstate(over="ignore", invalid="ignore"):  # of functions that grow fast
+            self.kinks = tuple(sorted(set(kinks) or find_kinks(self._deriv, second)))
+            self.slopes = _slopes(self._phi, self._deriv, self.kinks)
 
     # --- values ------------------------------------------------------------------------------
 
@@ -256,7 +257,7 @@ class Nonlinearity:
             z2 = truncated_moments(*self._bounds(q))[2]
             own = np.array(self._pieces(q))
             return float((q * z2 - sigma_w2 * own).sum())
-        return self.mean(lambda h: h * h - sigma_w2 * self(h) ** 2, q)
+        return self.mean(lambda h: h * h - sigma_w2 * self(h) ** 2, q, atol=1e-15 * q)
 
     def derivative_law(self, q: float) -> tuple[np.ndarray, np.ndarray]:
         """Return values and probabilities of d = phi'(h)^2 when phi is piecewise linear.

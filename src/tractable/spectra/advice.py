@@ -138,8 +138,10 @@ def _of_chain(
 def _of_mean(layers: tuple[LayerAudit, ...], measured: MeasuredSpectrum) -> Iterator[Advice]:
     """Chi off 1 by more than .5 / L: the mean of J J^T leaves exp(-.5) .. exp(.5)."""
     depth = len(layers)
-    inner = layers[1:] or layers  # the first layer's scale is that of the input
+    inner = layers[1:]  # the first layer's scale is that of the input
     chis = [layer.chi for layer in inner]
+    if not chis:
+        return
     if min(chis) <= 0:
         yield Advice(
             "no-gradient",
@@ -213,7 +215,7 @@ def _smallest_v(phi: Nonlinearity) -> float:
 
 
 def _of_weights(layers: tuple[LayerAudit, ...], phi: Nonlinearity) -> Iterator[Advice]:
-    inner = layers[1:] or layers  # the spectrum is that from h^1 on
+    inner = layers[1:]  # the spectrum is that from h^1 on
     bad = [layer for layer in inner if layer.ortho_error > ORTHOGONAL]
     convs = [layer for layer in bad if layer.kind.startswith("Conv")]
     added = [layer.r for layer in bad if math.isfinite(layer.r)]

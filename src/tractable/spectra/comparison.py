@@ -35,6 +35,23 @@ class Comparison:
     n: int
     """Number of sampled eigenvalues."""
 
+    @property
+    def z_ks(self) -> float:
+        r"""The distance in units of independent samples, :math:`\sqrt n` times ``ks``.
+
+        Eigenvalues of one matrix repel one another and are spread more evenly than independent
+        ones, so that values far below 1 are usual, and a value above 1.6 would be rare.
+        """
+        return self.ks * float(np.sqrt(self.n))
+
+    @property
+    def z_atoms(self) -> tuple[float, ...]:
+        """For each atom, sampled share minus mass, over the deviation of independent samples."""
+        return tuple(
+            (share - mass) / float(np.sqrt(max(mass * (1 - mass), 1 / self.n) / self.n))
+            for _, mass, share in self.atoms
+        )
+
 
 def compare(
     theory: SpectralLaw,
@@ -83,6 +100,10 @@ def compare(
     >>> compare(law, sampled, align="chi").ks < compare(law, sampled).ks
     True
     """
+    if not isinstance(theory, SpectralLaw):
+        raise TypeError(
+            f"theory must be a law such as JacobianSpectrum, got {type(theory).__name__}"
+        )
     check_choice("align", align, ("none", "mean", "chi"))
     check_range("resolution", resolution, 0, 1, open_high=True)
     if aligned and align == "chi":

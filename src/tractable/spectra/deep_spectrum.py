@@ -82,6 +82,8 @@ class Layer:
             phi = as_nonlinearity(self.phi)
             levels = _Levels(phi, float(self.q))
             mean = phi.mu(1, self.q)
+            if not mean > 0:
+                raise ValueError(f"phi = {phi.name} is constant around q = {self.q:g}: phi' = 0")
         sigma_w2 = 1 / mean if self.sigma_w is None else self.sigma_w**2
         return Factor(levels, math.log(sigma_w2), self.ensemble == "gaussian", self.n_out, n_in)
 
@@ -181,6 +183,11 @@ class JacobianSpectrum(SpectralLaw):
         if layers is not None:
             if any(value is not None for value in (phi, depth, q, sigma_w, sigma_b)):
                 raise ValueError("layers= describes the whole network: give nothing else with it")
+            if isinstance(layers, Layer | str) or not isinstance(layers, Sequence):
+                raise TypeError(
+                    f"layers must be a sequence of Layer, got {type(layers).__name__}; one layer "
+                    "is layers=[Layer(...)]"
+                )
             self.layers, self.depth = tuple(layers), len(layers)
             super().__init__(_layered(self.layers))
             return
@@ -198,7 +205,7 @@ class JacobianSpectrum(SpectralLaw):
         given = (q is not None, sigma_w is not None, sigma_b is not None)
         if given == (True, False, False):
             assert q is not None
-            check_finite("q", q)
+            _check_number("q", q)
             point = critical_line(phi, q)
             if not point.feasible[0]:
                 raise ValueError(
@@ -211,6 +218,8 @@ class JacobianSpectrum(SpectralLaw):
         elif given == (False, True, True):
             assert sigma_w is not None
             assert sigma_b is not None
+            _check_number("sigma_w", sigma_w)
+            _check_number("sigma_b", sigma_b)
             field = MeanField(phi, sigma_w, sigma_b)
             fixed = field.q_star()
             if not 0 < fixed.value < math.inf:
@@ -265,6 +274,12 @@ class JacobianSpectrum(SpectralLaw):
             f"q={self.q:.6g}, sigma_w={self.sigma_w:.6g} (sigma_w^2={self.sigma_w**2:.6g}), "
             f"sigma_b={self.sigma_b:.4g} (sigma_b^2={self.sigma_b**2:.4g}))"
         )
+
+
+def _check_number(name: str, value: float) -> None:
+    if np.ndim(value):
+        raise TypeError(f"{name} must be one number, got {value!r}: a network has one")
+    check_finite(name, value)
 
 
 def _single(phi: Nonlinearity, q: float, log_sigma_w2: float) -> Equation:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from tractable.core.checks import TractableWarning, check_choice, check_finite, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.core.seeds import derive, generator
+from tractable.spectra.measure import _inputs
 from tractable.spectra.orthogonal import delta_orthogonal, haar, orthogonality_error
 from tractable.spectra.phase import critical_line, q_for_variance, variance_per_layer
+from tractable.spectra.sample_map import check_values, goes_through
 from tractable.spectra.weight_layers import WeightLayer, activations, weight_layers
 from tractable.train.records import mode
 
@@ -198,7 +200,7 @@ def init_(
     ------
     ValueError
         Both targets, an unknown nonlinearity, several nonlinearities, a variance out of reach,
-        no critical point (softplus), a model without layers.
+        no critical point (softplus), a model without layers or on the meta device.
 
     Warns
     -----
@@ -230,6 +232,10 @@ def init_(
         raise ValueError(
             f"give one of target_q and target_variance, got {target_q} and {target_variance}"
         )
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+    check_values(model)
+    given = None if input_batch is None else _inputs(input_batch, "input_batch")
     layers = weight_layers(model)
     if not layers:
         raise ValueError("the model has no Linear or Conv layer to initialize")
@@ -249,8 +255,8 @@ def init_(
     random = generator(derive(seed, "init_"))
     rows = [_apply(layer, scheme, sigma_w, sigma_b, readout, random) for layer in layers]
     scale = 1.0
-    if input_batch is not None:
-        scale = _fit_input(model, layers, rows, input_batch, q)
+    if given is not None:
+        scale = _fit_input(model, layers, rows, given, q)
     for row in rows:
         if row.done == "skipped":
             warnings.warn(
@@ -430,7 +436,7 @@ def _fit_input(
     model: nn.Module,
     layers: list[WeightLayer],
     rows: list[InitLayer],
-    input_batch: Tensor | Sequence[Tensor],
+    inputs: tuple[Tensor, ...],
     q: float,
 ) -> float:
     """Scale the first layer's weight so that its pre-activations have the variance q."""
@@ -438,7 +444,6 @@ def _fit_input(
     if first is None or not layers[first].hidden:
         raise ValueError("input_batch: there is no hidden layer whose input could be scaled")
     layer, seen = layers[first], []
-    inputs = (input_batch,) if isinstance(input_batch, Tensor) else tuple(input_batch)
     bias = layer.module.bias
 
     def look(module: nn.Module, args: Any, output: Tensor) -> None:
@@ -446,7 +451,7 @@ def _fit_input(
 
     handle = layer.module.register_forward_hook(look)
     try:
-        with torch.no_grad(), mode(model, train=False):
+        with torch.no_grad(), mode(model, train=False), goes_through("input_batch", inputs):
             model(*(x.clone() for x in inputs))
     finally:
         handle.remove()

@@ -9,13 +9,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tractable.core.checks import as_floats, check_finite, check_range
+from tractable.core.checks import as_floats, check_count, check_finite, check_range
 from tractable.spectra.gaps import Gap
 from tractable.spectra.master import Solution
 
 __all__ = ["ConvergenceError", "Diagnostics", "Equation", "SpectralLaw"]
 
-RESOLVED_CDF = 1e-4  # every point with more mass on both sides must converge
+RESOLVED_CDF = 1e-4  # every point with more mass of its interval on both sides must converge
 N_TABLE = 240
 
 
@@ -200,7 +200,12 @@ class SpectralLaw:
         rng : numpy.random.Generator
             Source of randomness.
         """
-        check_range("n", n, 0)
+        check_count("n", n, 0)
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                f"rng must be a numpy.random.Generator, got {type(rng).__name__}; "
+                "numpy.random.default_rng(seed) makes one"
+            )
         p = rng.random(n)
         t = np.full(n, -np.inf)
         for part, (grid, cdf) in zip(self._parts, self._tables, strict=True):
@@ -213,8 +218,10 @@ class SpectralLaw:
 
         It is what a resolvent measures: regularized inversion of J J^T at scale x.
         """
-        at = np.atleast_1d(np.asarray(x, dtype=float))
+        at = np.atleast_1d(as_floats("x", x)).ravel()
         check_finite("x", at)
+        if not at.size:
+            return np.zeros(np.shape(x))
         check_range("x", float(at.min()), 0, open_low=True)
         nodes, weights = np.polynomial.legendre.leggauss(12)
         total = np.zeros(at.size)
@@ -259,6 +266,7 @@ class SpectralLaw:
 
     def moments(self, k: int) -> np.ndarray:
         """Return the moments m_1..m_k of the eigenvalues, k <= 6, eq. (S14)."""
+        check_count("k", k)
         check_range("k", k, 1, 6)
         return self._equation.moments(k)
 
@@ -280,6 +288,7 @@ class SpectralLaw:
         bulk = [part for part in self._parts if part.high - part.low >= 1e-11]
         if not bulk:
             return np.array([np.exp(part.high) for part in self._parts])
+        check_count("n", n)
         x = 0.5 * (1 - np.cos(np.linspace(0, np.pi, max(8, n // len(bulk)))))
         pieces = []
         for part in bulk:
@@ -353,7 +362,10 @@ class SpectralLaw:
 
     def _judge(self, t: np.ndarray, cdf: np.ndarray, found: Solution) -> None:
         left = ~found.converged
-        thick = left & (cdf > RESOLVED_CDF + self._equation.mass_at_zero) & (cdf < 1 - RESOLVED_CDF)
+        thick = np.full(t.size, False)
+        for part in self._parts:
+            between = (cdf > part.cdf_low + RESOLVED_CDF) & (cdf < part.cdf_high - RESOLVED_CDF)
+            thick |= left & between & (t > part.low) & (t < part.high)
         if thick.any():
             listed = ", ".join(f"{x:.6g}" for x in np.exp(t[thick][:5]))
             raise ConvergenceError(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tractable.spectra.derivative_law import LEVELS, RESOLVED, DerivativeLaw
 from tractable.spectra.gaps import Gap
 from tractable.spectra.homotopy import LARGEST_STEP, SHRINK, TOLERANCE
+from tractable.spectra.layered_gaps import RealFactor, layered_gaps
 from tractable.spectra.master import COARSE, NEGLIGIBLE, Levels, Solution, solve_levels
 from tractable.spectra.series import moments_of, multiply, power, slope_factor
 
@@ -107,45 +108,56 @@ class LayeredEquation:
 
     @functools.cached_property
     def atoms(self) -> list[tuple[float, float]]:
-        """The top atom of orthogonal networks: directions that no layer bends or drops."""
+        """Atoms of orthogonal networks: directions that every layer takes times one value."""
         if any(f.gaussian for f in self.factors):
             return []
-        size, t = float(self.factors[0].n_in), 0.0
+        found = [(0.0, float(self.factors[0].n_in))]
         for f in self.factors:
-            value, mass = max(f.levels(0).atoms, default=(0.0, 0.0))
-            if value < f.levels(0).largest or value == 0:
-                return []
-            size -= max(0, f.n_in - f.n_out) + f.n_out * (1 - mass)
-            t += f.log_sigma_w2 + float(np.log(value))
-        return [(t, size / self._last)] if size > 1e-12 * self._last else []
+            lost = max(0, f.n_in - f.n_out)
+            atoms = [(value, mass) for value, mass in f.levels(0).atoms if value > 0]
+            found = [
+                (t + f.log_sigma_w2 + float(np.log(value)), left)
+                for t, size in found
+                for value, mass in atoms
+                if (left := size - lost - f.n_out * (1 - mass)) > 1e-12 * self._last
+            ]
+        merged: dict[float, float] = {}
+        for t, size in found:
+            near = next((at for at in merged if abs(at - t) < 1e-12), t)
+            merged[near] = merged.get(near, 0.0) + size / self._last
+        return sorted(merged.items())
 
     # --- the equation ------------------------------------------------------------------------
 
     def _linearized(
-        self, laws: list[DerivativeLaw], s: np.ndarray, logs: np.ndarray, *, real: bool = False
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return log lambda and its slope in s, and how log y_l moves: at fixed s, and with s.
+        self, laws: list[DerivativeLaw], s: np.ndarray, logs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return log lambda and its slope in s, how log y_l moves at fixed s and with s, and noise.
 
         s = -log m; ``logs`` holds log y_l, shape (groups, n). All are linearized around the
-        constraints M_l(y_l) = m_l.
+        constraints M_l(y_l) = m_l. The noise is what one rounding of each y_l does to log lambda:
+        much next to an atom.
         """
         m = np.exp(-s)
         total, slope = s + self._constant, np.ones_like(s)
         fixed, moving = np.empty_like(logs), np.empty_like(logs)
+        noise = np.full(s.shape, 1e-15 * (1 + len(self.factors)))
         with np.errstate(all="ignore"):
             for i, (group, law) in enumerate(zip(self._groups, laws, strict=True)):
                 y = np.exp(logs[i])
-                M, one, dM = law.real(y) if real else law.transform(y)
+                M, one, dM = law.transform(y)
                 own = self._ratio(group) * m
-                fixed[i], moving[i] = (own - M) / (dM * y), -own / (dM * y)
+                fixed[i] = (own - M) / (dM * y) * (M / own)
+                moving[i] = -own / (dM * y)
                 total = total + group.count * (logs[i] + fixed[i] - s)
                 slope = slope + group.count * (moving[i] - 1)
                 power = self._power(i)
                 if power:
-                    log_one = np.log(np.abs(one)) if real else np.log(one)
-                    total = total + power * (log_one + (own - M) / one)
+                    one = one + (own - M)
+                    total = total + power * np.log(one)
+                    noise += 2e-16 * np.abs(power * dM * y / one)
                     slope = slope - power * own / one
-        return total, slope, fixed, moving
+        return total, slope, fixed, moving, noise
 
     def _power(self, i: int) -> int:
         """Return the power of 1 + m_l of a group in lambda; the last one stands in front too."""
@@ -178,7 +190,7 @@ class LayeredEquation:
         laws = [g.levels(level) for g in self._groups]
         s, logs, size, count = self._march(laws, t, 20)
         if (level < 2 or insist) and (left := ~(size < TOLERANCE)).any():
-            s[left], logs[:, left], size[left], more = self._march(laws, t[left], 200)
+            s[left], logs[:, left], size[left], more = self._march(laws, t[left], 200, 2)
             count += more
         good = (size < TOLERANCE) & (s.imag > 0)
         limit = COARSE if insist else RESOLVED
@@ -189,19 +201,22 @@ class LayeredEquation:
         return Solution(np.exp(-s), self._cdf(laws, t, s, logs), s, good, count, worst, nodes)
 
     def _march(
-        self, laws: list[DerivativeLaw], t: np.ndarray, n_steps: int
+        self, laws: list[DerivativeLaw], t: np.ndarray, n_steps: int, n_inner: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Rotate from the negative axis, then iterate; return roots, log y_l and last steps."""
+        """Rotate from the negative axis, then iterate; return roots, log y_l and last steps.
+
+        With ``n_inner`` every step is followed by as many that solve for the y_l alone.
+        """
         table, *starts = self._start
         real = np.array([np.interp(t, table, column) for column in starts])
         first = 1j * np.pi * (1 - 0.5 / n_steps)
         s, logs = real[0] + first, real[1:] + first
         for theta in np.pi * (1 - np.arange(1, n_steps) / n_steps):
-            s, logs, _ = self._newton(laws, s, logs, t + 1j * theta)
+            s, logs, _ = self._newton(laws, s, logs, t + 1j * theta, n_inner)
         size, active, count = np.full(t.size, np.inf), np.arange(t.size), n_steps - 1
         for _ in range(40):
             s[active], logs[:, active], size[active] = self._newton(
-                laws, s[active], logs[:, active], t[active] + 0j
+                laws, s[active], logs[:, active], t[active] + 0j, n_inner
             )
             active = active[~(size[active] < TOLERANCE)]
             count += 1
@@ -210,10 +225,14 @@ class LayeredEquation:
         return s, logs, size, count
 
     def _newton(
-        self, laws: list[DerivativeLaw], s: np.ndarray, logs: np.ndarray, target: np.ndarray
+        self,
+        laws: list[DerivativeLaw],
+        s: np.ndarray,
+        logs: np.ndarray,
+        target: np.ndarray,
+        n_inner: int = 0,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        F, slope, fixed, moving = self._linearized(laws, s, logs)
-        noise = 1e-15 * (1 + len(self.factors))
+        F, slope, fixed, moving, noise = self._linearized(laws, s, logs)
         with np.errstate(all="ignore"):
             step = (target - F) / slope
             move = fixed + moving * step
@@ -223,13 +242,34 @@ class LayeredEquation:
         bad = ~np.isfinite(size)
         size[quiet] = 0.0
         before = np.vstack([s[None], logs])
-        after = before + scale * np.vstack([step[None], move])
+        # In 1 / m and y_l the equation is no more than quadratic, also at an edge where m diverges.
+        with np.errstate(all="ignore"):
+            after = before + np.log1p(scale * np.vstack([step[None], move]))
         after[:, bad] = before[:, bad]
         above = SHRINK * before.imag
         below = np.pi - SHRINK * (np.pi - before.imag)
         size[bad | ((after.imag < above) | (after.imag > below)).any(0)] = 1.0
         after = after.real + 1j * np.clip(after.imag, above, below)
+        for _ in range(n_inner):
+            after[1:] = self._constrained(laws, after[0], after[1:])
         return after[0], after[1:], size
+
+    def _constrained(
+        self, laws: list[DerivativeLaw], s: np.ndarray, logs: np.ndarray
+    ) -> np.ndarray:
+        """Return log y_l after a step to M_l(y_l) = m_l; 1 / M is nearly linear in y."""
+        moved = logs.copy()
+        for i, (group, law) in enumerate(zip(self._groups, laws, strict=True)):
+            y, own = np.exp(logs[i]), self._ratio(group) * np.exp(-s)
+            with np.errstate(all="ignore"):
+                M, _, dM = law.transform(y)
+                step = (own - M) / (dM * y) * (M / own)
+                step *= np.minimum(1.0, LARGEST_STEP / np.maximum(np.abs(step), 1e-300))
+                new = logs[i] + np.log1p(step)
+            low, high = SHRINK * logs[i].imag, np.pi - SHRINK * (np.pi - logs[i].imag)
+            new = new.real + 1j * np.clip(new.imag, low, high)
+            moved[i] = np.where(np.isfinite(new), new, logs[i])
+        return moved
 
     @functools.cached_property
     def _start(self) -> tuple[np.ndarray, ...]:
@@ -282,55 +322,21 @@ class LayeredEquation:
 
     @functools.cached_property
     def gaps(self) -> list[Gap]:
-        """The gap above the support, and the one below a top atom."""
-        upper = self._edge(above=True)
-        if not self.atoms:
-            return [Gap(upper, np.inf, 1.0)]
-        t, mass = self.atoms[0]
-        found = [Gap(t, np.inf, 1.0)]
-        lower = self._edge(above=False)
-        return [Gap(lower, t, 1 - mass), *found] if lower < t - 1e-11 else found
+        """Open intervals of log lambda without eigenvalues, ascending; the last is above all."""
+        factors = [
+            RealFactor(g.levels(1), self._ratio(g), g.count, self._power(i))
+            for i, g in enumerate(self._groups)
+        ]
+        return layered_gaps(factors, self._constant, self._rank, self._top)
 
-    def _edge(self, *, above: bool) -> float:
-        """Return log lambda where it stops to rise: from m = 0 up, or from m = -inf."""
-        laws = [g.levels(min(1, LEVELS - 1)) for g in self._groups]
-        x = np.linspace(-36.0, 20.0, 400) if above else np.linspace(1e-9, 20.0, 400)[::-1]
-
-        def slope_at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            m = np.exp(x) if above else -np.exp(x)
-            logs = np.array(
-                [
-                    np.log(_invert(law, self._ratio(g) * m, above))
-                    for g, law in zip(self._groups, laws, strict=True)
-                ]
-            )
-            # With m < 0 the phases of s and of log m_l cancel: all is real.
-            s = -np.log(np.abs(m))
-            F, slope, *_ = self._signed(laws, s, logs, np.sign(m))
-            return F, slope
-
-        F, slope = slope_at(x)
-        turned = np.flatnonzero(slope <= 0)
-        if not turned.size or turned[0] == 0:
-            return float(F[-1] if not turned.size else F[0])
-        a, b = x[turned[0] - 1], x[turned[0]]
-        edge = brentq(lambda v: float(slope_at(np.array([v]))[1][0]), min(a, b), max(a, b))
-        return float(slope_at(np.array([edge]))[0][0])
-
-    def _signed(
-        self, laws: list[DerivativeLaw], s: np.ndarray, logs: np.ndarray, sign: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return log lambda and its slope in s for real m of either sign."""
-        m = sign * np.exp(-s)
-        total, slope = s + self._constant, np.ones_like(s)
-        for i, (group, law) in enumerate(zip(self._groups, laws, strict=True)):
-            y = np.exp(logs[i])
-            _, one, dM = law.real(y)
-            own = self._ratio(group) * m
-            total = total + group.count * (logs[i] - s) + self._power(i) * np.log(np.abs(one))
-            slope = slope + group.count * (-own / (dM * y) - 1) - self._power(i) * own / one
-        # Below an atom lambda falls as |m| falls: s and lambda rise together on both branches.
-        return total, slope if sign[0] > 0 else -slope
+    def _top(self, values: list[float]) -> float:
+        """Return log lambda of directions that every layer of a group takes times its value."""
+        if any(f.gaussian for f in self.factors):
+            return math.nan
+        total = sum(f.log_sigma_w2 for f in self.factors)
+        return total + sum(
+            g.count * math.log(d) for g, d in zip(self._groups, values, strict=True) if g.count
+        )
 
     def moments(self, n: int) -> np.ndarray:
         """Return m_1..m_n by Lagrange inversion."""
@@ -363,21 +369,3 @@ def _one() -> DerivativeLaw:
 
 def _identity(level: int) -> DerivativeLaw:
     return _one()
-
-
-def _invert(law: DerivativeLaw, target: np.ndarray, above: bool) -> np.ndarray:
-    """Return y with M(y) = target: above the largest d, or in the gap just below it."""
-    top = law.largest
-    below = float(law.d[-2]) if law.d.size > 1 else 0.0
-    low, high = np.full(target.size, -80.0), np.full(target.size, 80.0)
-
-    def place(x: np.ndarray) -> np.ndarray:
-        return top + np.exp(x) if above else below + (top - below) / (1 + np.exp(-x))
-
-    for _ in range(90):
-        x = 0.5 * (low + high)
-        y = np.where(place(x) == top, np.nextafter(top, np.inf if above else 0), place(x))
-        big = law.real(y)[0] > target  # M falls with y on every gap
-        low, high = np.where(big, x, low), np.where(big, high, x)
-    y = place(0.5 * (low + high))
-    return np.where(y == top, np.nextafter(top, np.inf if above else 0), y)

@@ -252,7 +252,7 @@ def _check_samples(model: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Non
         if whole.is_floating_point() and not bool(whole.isfinite().all()):
             where = first_nonfinite(model, inputs)
             raise FloatingPointError(f"the output is NaN or infinite, first in layer {where!r}")
-        if len(inputs[0]) < 2 or len(whole) != len(inputs[0]):
+        if len(inputs[0]) < 2 or not whole.dim() or len(whole) != len(inputs[0]):
             return
         alone = first_tensor(model(*(x[:1].clone() for x in inputs)))
     error = float((alone[0] - whole[0]).abs().max()) if alone.numel() else 0.0
@@ -272,6 +272,8 @@ def _inputs(x: Tensor | Sequence[Tensor], name: str = "x") -> tuple[Tensor, ...]
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(f"{name} must hold one or more samples along dimension 0, got {lengths}")
     for part in inputs:
+        if part.is_meta:
+            raise ValueError(f"{name} must have values, got a tensor on the meta device")
         if part.is_floating_point() and not bool(part.isfinite().all()):
             raise ValueError(f"{name} must be finite, got NaN or infinite entries")
     return tuple(part.detach() for part in inputs)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["SampleMap", "first_nonfinite", "goes_through", "measurable"]
+__all__ = ["SampleMap", "check_values", "first_nonfinite", "goes_through", "measurable"]
 
 Model = Callable[..., Any]
 M = TypeVar("M", bound=Model)
@@ -54,7 +54,12 @@ class SampleMap:
                 f"x must be floating-point to be differentiated, got {at.dtype}; start from a "
                 "layer with real output: layers=(name of the embedding, None)"
             )
-        if len(at) != 1 or len(output) != 1:
+        if output.is_complex() or at.is_complex():
+            raise TypeError(
+                "the output must be real to have a real Jacobian, got complex numbers; wrap the "
+                "model with torch.view_as_real"
+            )
+        if not at.dim() or not output.dim() or len(at) != 1 or len(output) != 1:
             raise ValueError(
                 f"the first dimension must be the batch, got shapes {tuple(at.shape)} and "
                 f"{tuple(output.shape)} for one sample; wrap the model so that it is"
@@ -142,6 +147,7 @@ def measurable(model: M, inputs: tuple[Tensor, ...]) -> tuple[M, tuple[Tensor, .
     if not isinstance(model, nn.Module):
         return model, inputs, notes
     network: nn.Module = model
+    check_values(network)
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
@@ -165,6 +171,16 @@ def measurable(model: M, inputs: tuple[Tensor, ...]) -> tuple[M, tuple[Tensor, .
             x.to(place, wanted) if x.is_floating_point() else x.to(place) for x in inputs
         )
     return network, inputs, notes  # type: ignore[return-value]  # of the class that came
+
+
+def check_values(model: nn.Module) -> None:
+    """Refuse a model whose parameters or buffers have shapes but no values."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"model: {name!r} is on the meta device and has no values; "
+                'model.to_empty(device="cpu") and an initialization give it some'
+            )
 
 
 def first_nonfinite(model: Model, inputs: tuple[Tensor, ...]) -> str | None:
@@ -211,7 +227,9 @@ def goes_through(name: str, inputs: Sequence[Tensor]) -> Iterator[None]:
     """Say which argument a model was given where it refuses what torch cannot multiply or index."""
     try:
         yield
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, TypeError) as error:
+        if isinstance(error, TypeError) and "argument" not in str(error):
+            raise  # of the model's own code, not of how many inputs it was given
         shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
         raise ValueError(
             f"{name} of shape {shapes} is not what the model takes: {error}"

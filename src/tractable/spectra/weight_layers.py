@@ -32,6 +32,9 @@ ELEMENTWISE = (
 )
 
 
+_OWN: dict[tuple[type[nn.Module], str], Nonlinearity] = {}  # of modules that are no built-in name
+
+
 @dataclass(frozen=True, eq=False)
 class WeightLayer:
     """A linear layer or a convolution.
@@ -115,9 +118,15 @@ def activation_of(module: nn.Module) -> Nonlinearity | None:
     if type(module) is nn.Softplus and module.beta == 1:
         return Nonlinearity("softplus")
     own = copy.deepcopy(module)
+    for hooks in (own._forward_hooks, own._forward_pre_hooks, own._backward_hooks):
+        hooks.clear()  # whoever watches the module of the model does not watch its copy
     if getattr(own, "inplace", False):
         own.inplace = False
-    return Nonlinearity(own)
+    # Modules without parameters are told apart by what they print: type and settings.
+    key = (type(own), repr(own))
+    if key not in _OWN:
+        _OWN[key] = Nonlinearity(own)
+    return _OWN[key]
 
 
 def activations(model: nn.Module) -> list[Nonlinearity]:

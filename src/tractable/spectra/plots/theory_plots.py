@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["plot_collapse", "plot_density", "plot_edges", "plot_phase_plane"]
 
 
-def plot_phase_plane(plane: xr.Dataset, name: str, ax: Axes | None = None) -> Figure:
-    """Draw xi_c over the plane (color, logarithmic) and the critical line.
+def plot_phase_plane(
+    plane: xr.Dataset,
+    name: str,
+    ax: Axes | None = None,
+    *,
+    models: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Draw xi_c over the plane (color, logarithmic), the critical line, and models as dots.
 
-    ``plane`` is `PhaseDiagram.to_dataset` with the critical line as ``line_w`` and ``line_b``.
+    ``plane`` is `PhaseDiagram.to_dataset` with the critical line as ``line_w`` and ``line_b``;
+    ``models`` gives (sigma_w, sigma_b) by name, such as those of `Audit.layers`.
     """
     figure, ax = plot.axes_of(ax, size=(5.6, 3.8))
     depth = np.log10(np.clip(np.nan_to_num(plane.xi_c.values, posinf=1e3), 0.3, 1e3))
@@ -37,18 +44,40 @@ def plot_phase_plane(plane: xr.Dataset, name: str, ax: Axes | None = None) -> Fi
         xlim=(float(plane.sigma_w.min()), float(plane.sigma_w.max())),
         ylim=(0, float(plane.sigma_b.max())),
     )
+    for i, (model, (sigma_w, sigma_b)) in enumerate((models or {}).items()):
+        ax.plot(sigma_w, sigma_b, "o", color=f"C{i + 1}", mec="w", ls="none", label=model)
     ax.legend(loc="upper left", labelcolor="white", facecolor="#333333")
+    dots = f" Dots: {', '.join(models)}." if models else ""
     figure.set_label(
         f"Phase plane of {name}: the depth over which correlations relax, and the critical line."
+        f"{dots}"
     )
     return figure
 
 
 def plot_density(
-    law: SpectralLaw, eigenvalues: ArrayLike | None = None, ax: Axes | None = None
+    law: SpectralLaw,
+    eigenvalues: ArrayLike | None = None,
+    ax: Axes | None = None,
+    *,
+    log: bool = True,
 ) -> Figure:
-    """Draw the density of log10 s: theory as a line, samples as points, atoms with their mass."""
+    """Draw the density of log10 s, or of s: theory as a line, samples as points, atoms with mass.
+
+    Parameters
+    ----------
+    law : SpectralLaw
+        Theory.
+    eigenvalues : array, optional
+        Sampled ones.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+    log : bool
+        The density of log10 s, which shows small singular values; False: of s itself.
+    """
     figure, ax = plot.axes_of(ax)
+    if not log:
+        return _plot_linear_density(law, eigenvalues, ax, figure)
     lam = law.grid(600)
     # Sampled values below 1e-13 of the largest are rounding noise.
     lam = lam[lam > max(law.quantile(law.cdf(0.0) + 2e-3), 1e-25 * law.s_max**2)]
@@ -82,6 +111,45 @@ def plot_density(
     ax.set(xlabel=r"$\log_{10} s$", ylabel="density")
     ax.legend(loc="best", fontsize=7)
     figure.set_label("Density of the logarithm of the singular values of the Jacobian.")
+    return figure
+
+
+def _plot_linear_density(
+    law: SpectralLaw, eigenvalues: ArrayLike | None, ax: Axes, figure: Figure
+) -> Figure:
+    top = 1.05 * law.s_max
+    for low, high in law.support:
+        u = 0.5 * (1 - np.cos(np.linspace(0.0, np.pi, 400)[1:-1]))
+        s = np.sqrt(low) + (np.sqrt(high) - np.sqrt(low)) * u
+        plot.theory(ax, s, law.density(s=s), label="_" if ax.lines else "theory")
+    inside = np.linspace(0.02 * top, 0.98 * top, 200)
+    height = float(np.quantile(law.density(s=inside), 0.98))
+    if eigenvalues is not None:
+        s = np.sqrt(np.maximum(np.asarray(eigenvalues, dtype=float).ravel(), 0.0))
+        n = s.size
+        for place, _ in law.atoms:
+            s = s[np.abs(s - np.sqrt(place)) > 1e-7]
+        count, ends = np.histogram(s, bins=40, range=(0.0, top))
+        width = np.diff(ends)
+        plot.measurement(
+            ax,
+            0.5 * (ends[1:] + ends[:-1]),
+            count / (n * width),
+            error=np.sqrt(count) / (n * width),
+            label="sampled",
+            ms=3,
+        )
+        height = max(height, float(np.quantile(count / (n * width), 0.95)))
+    for place, mass in law.atoms:
+        ax.axvline(np.sqrt(place), color="C0", ls=":", lw=1)
+        ax.annotate(
+            f"{mass:.3f}", (np.sqrt(place), 0.9), xycoords=("data", "axes fraction"), fontsize=7
+        )
+    ax.set(xlabel="singular value s", ylabel="density", xlim=(-0.02 * top, 1.05 * top))
+    if height > 0:
+        ax.set_ylim(0, 1.3 * height)
+    ax.legend(loc="best", fontsize=7)
+    figure.set_label("Density of the singular values of the Jacobian; dotted, atoms with mass.")
     return figure
 
 

@@ -58,6 +58,7 @@ def race(
     min_steps: int = 0,
     channels: int = 0,
     device: str = "cpu",
+    logits: str = "lecun",
 ) -> xr.Dataset:
     """Race learning rates for one kind of network; see the module's docstring.
 
@@ -74,7 +75,7 @@ def race(
     x, y = tensors(train, train, channels)
     x_test, y_test = tensors(test, train, channels)
     networks = [
-        network(net, depth, width, channels, q_star, x, len(train.classes), seed + i)
+        network(net, depth, width, channels, q_star, x, len(train.classes), seed + i, logits)
         for i in range(n_seeds)
     ]
     replicas = Replicas([networks[i] for _ in rates for i in range(n_seeds)])
@@ -217,8 +218,12 @@ def network(
     x: torch.Tensor,
     n_classes: int,
     seed: int,
+    logits: str = "lecun",
 ) -> nn.Sequential:
-    """Return one initialized network: at criticality, with q^1 = q* on the training images."""
+    """Return one initialized network: at criticality, with q^1 = q* on the training images.
+
+    With ``logits="unit"`` the readout is divided by sqrt(q*), about the size of its inputs.
+    """
     from torch import nn
 
     from tractable.core.seeds import seeded
@@ -245,6 +250,8 @@ def network(
         model = nn.Sequential(*layers)
     target = q_star if kind == "Tanh" else 1.0  # of ReLU every q is a fixed point
     init_(model, scheme, target_q=target, input_batch=x[:512], readout="lecun", seed=seed)
+    if logits == "unit":
+        model[-1].weight.data /= target**0.5
     return model
 
 

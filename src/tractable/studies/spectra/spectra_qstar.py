@@ -83,6 +83,9 @@ class SpectraQstar(Study):
         0.08,
     )
     """Learning rates of plain gradient descent."""
+    logits: Literal["lecun", "unit"] = "lecun"
+    """Readout: of variance 1 / width, so that logits start as small as the last layer's outputs,
+    about sqrt(q*); or scaled to logits of about variance 1 whatever q*."""
     n_seeds: Annotated[int, Range(1, 100)] = 3
     """Seeds, of weights and order of the images."""
     threshold: Annotated[float, Range(0.0, 1.0)] = 0.8
@@ -124,6 +127,7 @@ class SpectraQstar(Study):
             {
                 **common,
                 "q_star": q,
+                "logits": self.logits,
                 "optimizer": "sgd",
                 "rates": list(self.learning_rates),
                 "n_seeds": self.n_seeds,
