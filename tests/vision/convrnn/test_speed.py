@@ -115,7 +115,7 @@ def graph(**parts: Any) -> str:
         (lambda: WRAPPED(IMAGE[0]), r"x must be images \(B, C, H, W\) or movies"),
         (lambda: NET.step(IMAGE[0]), r"frame must have shape \(B, 1, 8, 8\)"),
         (
-            lambda: NET.jacobian("a", (STATE, STATE), STATE),
+            lambda: NET.jacobian("a", (STATE, STATE), IMAGE[:1]),
             r"state of 'a' must be tensors of shapes",
         ),
         (lambda: NET.jacobian("a", (STATE[:, :1],), IMAGE[:1]), "state of 'a' must be"),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tractable.core.checks import quiet
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -156,7 +158,8 @@ def layer_dataset(net: RetinaVVS, layer: str, images: Any) -> xr.Dataset:
         receptive_fields,
     )
 
-    rf = receptive_fields(net, layer, images=images, n_images=len(images)).gray()
+    with quiet():  # fields wider than the image are said by the study
+        rf = receptive_fields(net, layer, images=images, n_images=len(images)).gray()
     active = activations(net, layer, images, select=lambda u: (u > 0).double().mean((2, 3)))
     dim = f"{layer}_unit"
     return xr.Dataset(
@@ -201,7 +204,8 @@ def course(net: Any, *, layer: str, images: Any, device: str) -> np.ndarray:
     """Return the median anisotropy and roundness of the first fields of a layer."""
     from tractable.vision.retina import orientation, radial_fraction, receptive_fields
 
-    rf = receptive_fields(net, layer, images=images, n_images=len(images)).gray()
+    with quiet():  # fields wider than the image are said by the study
+        rf = receptive_fields(net, layer, images=images, n_images=len(images)).gray()
     rf = rf[~np.isnan(rf).any((1, 2))][:N_COURSE_UNITS]
     if not len(rf):
         return np.full(2, np.nan)

@@ -149,6 +149,7 @@ class RetinaLgn(Study):
 
     def answers(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[str | Table]:
         from tractable.studies.vision._retina_summary import census, median, table_of_nets
+        from tractable.vision.retina.fields import support
 
         for layer, name in (("retina_2", "retina"), ("lgn_1", "LGN"), ("vvs_1", "V1")):
             a, radial = median(measured, f"{layer}_anisotropy"), median(measured, f"{layer}_radial")
@@ -158,6 +159,12 @@ class RetinaLgn(Study):
                 f"({np.nanmin(radial):.2f} to {np.nanmax(radial):.2f}) over seeds."
             )
         yield census(measured)
+        wide = support(4, self.net()["kernel"])  # two layers of the retina, LGN, V1
+        if wide > self.size:
+            yield (
+                f"The fields of V1 are {wide} pixels wide, more than the image of {self.size}: its "
+                "edges cut them off."
+            )
         layers = {"retina_2": "retina", "lgn_1": "LGN", "vvs_1": "V1"}
         yield table_of_nets(measured, layers, "Networks")
 
