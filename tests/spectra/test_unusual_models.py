@@ -28,10 +28,11 @@ def chain(activation, depth: int = 4, width: int = 16) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-OTHERS = [nn.Sigmoid, nn.Softsign, nn.Mish, nn.SELU, nn.Hardswish]
+OTHERS = [nn.Sigmoid, nn.Softsign, nn.Mish, nn.SELU]
+SLOW = pytest.param(nn.Hardswish, marks=pytest.mark.slow)  # two kinks: 45 s
 
 
-@pytest.mark.parametrize("activation", OTHERS)
+@pytest.mark.parametrize("activation", [*OTHERS, SLOW])
 def test_activations_without_a_built_in_name_are_audited(activation) -> None:
     """Also while the model is watched: the copy that phi is evaluated with is not."""
     found = audit(chain(activation), X)
