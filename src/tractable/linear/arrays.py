@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +57,14 @@ def as_float64(
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     array = array.astype(np.float64, copy=False)
-    check_finite(name, array)
-    if low is not None and array.size and array.min() < low:
-        raise ValueError(f"{name} must be >= {low:g}, got {array.min():g}")
-    if array.size and (size := np.abs(array).max()) > high:
+    if not array.size:
+        return array
+    least, most = float(array.min()), float(array.max())  # NaN if any entry is
+    if not (math.isfinite(least) and math.isfinite(most)):
+        check_finite(name, array)
+    if low is not None and least < low:
+        raise ValueError(f"{name} must be >= {low:g}, got {least:g}")
+    if (size := max(-least, most)) > high:
         raise ValueError(f"{name} must not exceed {high:g} in size, got {size:g}; scale it down")
     return array
 

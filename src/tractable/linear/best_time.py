@@ -58,25 +58,29 @@ def least_error(
     if decaying:  # from a0, at the rate of a mode of that strength
         spans.append(start)
         spans.append(tau / (depth * a0 ** (2 - 2 / depth)) * np.geomspace(1e-3, 1e3, 200))
-    late = np.minimum(goal / np.where(s > 0, s, 1.0), 1 - 1e-12)
-    worth = late > a0 / np.where(s > 0, s, 1.0)
+    size = np.where(s > 0, s, 1.0)
+    late = np.minimum(goal / size, 1 - 1e-12)
+    worth = late > a0 / size
     if worth.any():
         s, late = s[worth], late[worth]
-        end = np.stack([np.maximum(0.1 * late, a0 / s), late])
+        end = np.array([np.maximum(0.1 * late, a0 / s), late])
         begin, stop = passage(s, end, a0 / s, depth, tau=tau)
-        overall, in_rise = (64, 40) if depth <= 2 else (200, max(40, 200 // len(s)))
+        overall, in_rise = (40, 24) if depth <= 2 else (200, max(40, 200 // len(s)))
         rises = begin[:, None] + (stop - begin)[:, None] * unit_grid(in_rise)
-        spans += [stop.max() * unit_grid(overall), *rises]
+        spans += [stop.max() * unit_grid(overall), rises.ravel()]
     elif not decaying:
         return 0.0, float(error(start)[0])
     grid = np.concatenate(spans)
-    values = np.concatenate([error(span) for span in spans])  # equally spaced times are quick
-    order = grid.argsort()
-    grid, values = grid[order], values[order]
+    grid.sort()
+    values = error(grid)
     for _ in range(2):
-        at = grid[values.argmin()]  # its neighbors are searched by value: times may repeat
-        low = grid[max(grid.searchsorted(at * (1 - 1e-9)) - 1, 0)]
-        high = grid[min(grid.searchsorted(at * (1 + 1e-9), "right"), len(grid) - 1)]
+        i = j = int(values.argmin())
+        at, last = grid[i], len(grid) - 1
+        while i > 0 and grid[i] >= at * (1 - 1e-9):  # times may repeat
+            i -= 1
+        while j < last and grid[j] <= at * (1 + 1e-9):
+            j += 1
+        low, high = grid[i], grid[j]
         if high - low <= 1e-9 * high:
             break
         grid = low + (high - low) * unit_grid(17)

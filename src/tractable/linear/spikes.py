@@ -10,6 +10,7 @@ Lampinen, Ganguli 2019, arXiv:1809.10374.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,19 +126,18 @@ def spike_forward(s: ArrayLike, aspect: float, sigma: float = 1.0) -> SpikeResul
     check_aspect("aspect", aspect)
     check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     signal = as_float64("s", s, low=0.0)
-    square = (signal / sigma) ** 2
-    seen = square > np.sqrt(aspect)
-    safe = np.where(seen, square, 1.0 + aspect)
-    s_data = np.where(seen, np.sqrt((1 + safe) * (aspect + safe) / safe), 1 + np.sqrt(aspect))
-    out = np.where(seen, (safe**2 - aspect) / (safe * (aspect + safe)), 0.0)
-    into = np.where(seen, (safe**2 - aspect) / (safe * (1 + safe)), 0.0)
+    square, root = (signal / sigma) ** 2, math.sqrt(aspect)
+    # At the threshold s^2 = sqrt(A) the formulas reach what holds below it: 1 + sqrt(A) and 0.
+    seen = np.maximum(square, root)
+    gap = (seen - root) * (seen + root) / seen
+    out, into = gap / (aspect + seen), gap / (1 + seen)
     return SpikeResult(
         s_signal=signal,
-        s_data=sigma * s_data,
+        s_data=sigma * np.sqrt((1 + seen) * (aspect + seen) / seen),
         overlap_out=np.sqrt(out),
         overlap_in=np.sqrt(into),
         overlap=np.sqrt(out * into),
-        detectable=seen,
+        detectable=square > root,
     )
 
 
