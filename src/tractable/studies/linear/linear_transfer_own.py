@@ -26,6 +26,7 @@ UNITS = {"units": "1"}
 class LinearTransferOwn(Study):
     """Would your task B help your task A? The benefit of transfer, from examples of both."""
 
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Lampinen, Ganguli",
         2019,
