@@ -15,6 +15,7 @@ from tractable.linear import (
     generalization_curve,
     optimal_shrinkage,
     optimal_stopping,
+    train_students,
     transfer_benefit,
     transfer_from_data,
 )
@@ -148,3 +149,14 @@ def test_tables_of_tensors_and_of_words():
         np.testing.assert_array_equal(ItemTable.of(table).Y, np.eye(4))
     with pytest.raises(TypeError, match="Y must hold real numbers"):
         ItemTable.of(np.array([["a", "b"]]))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("cov_x", [None, np.diag([3.0, 1.0, 1.0, 1.0, 0.5])])
+def test_a_learning_rate_that_is_too_large_is_told_what_is_not(depth, cov_x):
+    S = RANDOM.standard_normal((4, 5))
+    run = {"cov_x": cov_x, "depth": depth, "init_strength": 0.1, "steps": 400}
+    with pytest.raises(ValueError, match=r"learning_rate is too large.*keep it below \d") as found:
+        train_students(S, S, learning_rate=50.0, **run)
+    largest = float(str(found.value).split("below ")[1])
+    assert train_students(S, S, learning_rate=0.8 * largest, **run).train[0, -1] < 1

@@ -262,7 +262,7 @@ def _numbered(path: Path) -> ItemTable:
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a plain .npy array ({error})") from error
+        raise ValueError(f"{path} is not an array of numbers as numpy.save writes it") from error
     values = as_float64(f"the table {path}", values)
     if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"{path} must hold a matrix (items, features), got shape {values.shape}")
