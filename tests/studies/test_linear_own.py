@@ -241,3 +241,16 @@ def test_the_three_files_of_a_transfer_go_together(tmp_path: Path) -> None:
     np.save(names["y_b"], np.load(names["y_b"]).T)
     with pytest.raises(ValueError, match=r"x and y_b must .* transpose y_b"):
         LinearTransferOwn(**names).run(out=tmp_path / "runs", progress=False)
+
+
+def test_a_task_beside_itself_has_no_curve_but_an_answer(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    X = random.standard_normal((60, 8))
+    files = {"x": X, "y_a": X @ random.standard_normal((8, 5)) + random.standard_normal((60, 5))}
+    files["y_b"] = files["y_a"]
+    for name, values in files.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    study = LinearTransferOwn(**{name: str(tmp_path / f"{name}.npy") for name in files})
+    result = study.run(seed=0, out=tmp_path / "runs")
+    assert not result.figures
+    assert "5 of task A, 5 of task B" in " ".join(str(answer) for answer in result.answers)
