@@ -10,7 +10,8 @@ import pytest
 
 from tractable.linear import aligned_tasks, read_items
 from tractable.studies.linear._own_arrays import check_rows, read_matrix
-from tractable.studies.linear._stopping_cases import endpoints, generated
+from tractable.studies.linear._stopping_cases import generated
+from tractable.studies.linear._stopping_runs import endpoints
 from tractable.studies.linear.linear_denoise import LinearDenoise
 from tractable.studies.linear.linear_stopping import LinearStopping
 from tractable.studies.linear.linear_transfer_own import LinearTransferOwn
@@ -74,7 +75,7 @@ def test_arrays_that_are_no_matrix(tmp_path: Path, array: np.ndarray, message: s
 def test_files_that_are_none(tmp_path: Path) -> None:
     for name in ("m.npy", "m.csv"):
         (tmp_path / name).write_bytes(b"\x93NUMPY\xff\xfe")
-        with pytest.raises(ValueError, match=r"no.* plain .npy|hold text"):
+        with pytest.raises(ValueError, match=r"not an array of numbers|hold text"):
             read_matrix("x", str(tmp_path / name))
     with pytest.raises(ValueError, match="there is none at"):
         read_matrix("x", str(tmp_path))
@@ -173,6 +174,14 @@ def test_items_that_are_alike_have_no_paths(tmp_path: Path) -> None:
     assert any("the same features" in str(answer) for answer in result.answers)
 
 
+def test_items_of_equal_modes_have_no_order(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.eye(4))
+    study = SemanticOwn(data=str(tmp_path / "t.npy"), n_hidden=8, n_seeds=1, step=0.05)
+    result = study.run(seed=0, out=tmp_path / "runs")
+    assert not result.checks
+    assert any("No mode stands apart" in str(answer) for answer in result.answers)
+
+
 def test_shrinkage_of_the_generated_task_is_that_of_the_report() -> None:
     case = generated(0)
     report = LinearStopping().predict(case)
@@ -232,3 +241,16 @@ def test_the_three_files_of_a_transfer_go_together(tmp_path: Path) -> None:
     np.save(names["y_b"], np.load(names["y_b"]).T)
     with pytest.raises(ValueError, match=r"x and y_b must .* transpose y_b"):
         LinearTransferOwn(**names).run(out=tmp_path / "runs", progress=False)
+
+
+def test_a_task_beside_itself_has_no_curve_but_an_answer(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    X = random.standard_normal((60, 8))
+    files = {"x": X, "y_a": X @ random.standard_normal((8, 5)) + random.standard_normal((60, 5))}
+    files["y_b"] = files["y_a"]
+    for name, values in files.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    study = LinearTransferOwn(**{name: str(tmp_path / f"{name}.npy") for name in files})
+    result = study.run(seed=0, out=tmp_path / "runs")
+    assert not result.figures
+    assert "5 of task A, 5 of task B" in " ".join(str(answer) for answer in result.answers)

@@ -181,7 +181,7 @@ def test_a_task_without_signal_costs_what_its_outputs_cost() -> None:
 def test_benefits_on_noisy_tasks() -> None:
     t = np.linspace(0, 6, 300)
     for (a, b), row in TABLE.items():
-        for q in (0.0, 1.0):
+        for q in row:
             found = []
             for seed in range(30):
                 pair = aligned_tasks(a, b, q, n_in=100, n_out_a=50, seed=seed)
@@ -255,6 +255,7 @@ def test_the_best_time_is_that_of_a_dense_grid(snr, settings):
 
 
 def test_times_of_any_spacing_have_the_same_errors():
+    assert generalization_curve([3.0], 0.5, [], n_in=100).test.shape == (0,)
     even = np.linspace(0.5, 9, 200)
     whole = generalization_curve([3.0, 1.5], 0.5, even, n_in=100)
     for part in (even[::3] ** 1.0, even[:40], np.sort(np.concatenate([even, even + 0.01]))):
@@ -263,3 +264,14 @@ def test_times_of_any_spacing_have_the_same_errors():
         np.testing.assert_allclose(
             found.test[at], whole.test[np.isin(even, part)], rtol=1e-12, atol=1e-12
         )
+
+
+def test_many_even_times_that_no_exponential_spans():
+    """Blocks of even times would need exp(+2 s t): beyond its range each time is on its own."""
+    for last in (1e-12, 1e3, 1e9):
+        even = np.linspace(0, last, 500)
+        found = generalization_curve([3.0, 1e3], 0.5, even, n_in=100)
+        alone = generalization_curve([3.0, 1e3], 0.5, even[[0, 1, 250, 499]], n_in=100)
+        for name in ("train", "test", "strengths"):
+            whole = getattr(found, name)[..., [0, 1, 250, 499]]
+            np.testing.assert_allclose(whole, getattr(alone, name), rtol=1e-11, atol=1e-11)

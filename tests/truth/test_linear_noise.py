@@ -185,3 +185,15 @@ def test_shuffles_do_what_they_say() -> None:
         before = np.linalg.svd(task.Y, compute_uv=False)
         np.testing.assert_allclose(np.linalg.svd(whole, compute_uv=False), before, atol=1e-10)
     np.testing.assert_allclose(np.mean(edges, 0), 1, atol=0.05)
+
+
+def test_one_hot_targets_have_the_same_spectrum_in_any_order_of_examples() -> None:
+    random = np.random.default_rng(0)
+    inputs = np.linalg.qr(random.normal(size=(60, 60)))[0]
+    labels = np.eye(5)[random.integers(0, 5, 60)]
+    whole = np.asarray(permute_examples(labels, 1))
+    assert not np.array_equal(whole, labels)
+    before, after = (np.linalg.svd(Y.T @ inputs, compute_uv=False) for Y in (labels, whole))
+    np.testing.assert_allclose(after, before, atol=1e-10)
+    mixed = np.linalg.svd(np.asarray(shuffle_entries(labels, 1)).T @ inputs, compute_uv=False)
+    assert abs(mixed - before).max() > 0.1

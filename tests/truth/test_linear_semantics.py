@@ -181,13 +181,16 @@ def test_incoherent_categories_leave_no_trace():
     found = coherence(500, 800, 60, 80, 0.4, 0.3)
     assert found.coherence < 0.5
     random = np.random.default_rng(1)
-    overlaps = []
+    items, features = [], []
     for _ in range(4):
         Y = (random.random((500, 800)) < 0.3).astype(float)
         Y[:60, :80] = random.random((60, 80)) < 0.4
         v = np.linalg.eigh((Y - 0.3) @ (Y - 0.3).T)[1][:, -1]
-        overlaps.append((v[:60].sum() / np.sqrt(60)) ** 2)
-    assert np.mean(overlaps) < 0.05
+        u = (Y - 0.3).T @ v
+        items.append((v[:60].sum() / np.sqrt(60)) ** 2)
+        features.append((u[:80].sum() / np.sqrt(80)) ** 2 / (u @ u))
+    assert np.mean(items) < 0.05
+    assert np.mean(features) < 0.05
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def solved(right, start, times):
 
 
 @pytest.mark.parametrize("s", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("a0", [1e-6, 1e-3, 0.09])
+@pytest.mark.parametrize("a0", [1e-6, 1e-3, 0.09, 0.1])
 def test_two_layers_against_a_solver(s, a0):
     times = np.linspace(0, 12 / s, 60)
     exact = solved(lambda t, a: 2 * a * (s - a), a0, times)[0]

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     Numbers = ArrayLike | torch.Tensor
 
-__all__ = ["LARGEST", "as_float64", "as_kind_of", "check_broadcast"]
+__all__ = [
+    "LARGEST",
+    "as_float64",
+    "as_kind_of",
+    "as_real",
+    "check_broadcast",
+    "check_dense",
+    "check_rows",
+    "check_scale",
+]
 
 
 def _is_tensor(value: Any) -> bool:
@@ -25,6 +34,79 @@ def _is_tensor(value: Any) -> bool:
 
 
 LARGEST = 1e75  # of an entry: fourth powers still fit into float64
+SMALLEST = 1e-75  # of the largest entry of a matrix of data, likewise
+
+
+def as_real(name: str, value: Any) -> np.ndarray:
+    """Return numbers or a tensor as an array of a real dtype, without copying where it can.
+
+    Examples
+    --------
+    >>> as_real("Y", np.ma.masked_less([1.0, 2.0], 1.5))
+    Traceback (most recent call last):
+    ValueError: Y must hold no masked entries, got 1 of 2; fill them in, or leave their rows out
+    """
+    check_dense(name, value)
+    if _is_tensor(value):
+        import torch
+
+        tensor = value.detach().cpu()
+        # NumPy has no bfloat16
+        value = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must hold no masked entries, got {np.ma.count_masked(value)} of {value.size}; "
+            f"fill them in, or leave their rows out"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def check_dense(name: str, value: Any) -> None:
+    """Refuse sparse matrices and tensors."""
+    strided = not _is_tensor(value) or str(value.layout) == "torch.strided"
+    if hasattr(value, "toarray") or not strided:
+        how = "toarray()" if strided else "to_dense()"
+        raise TypeError(f"{name} must be dense, got {type(value).__name__}; pass {name}.{how}")
+
+
+def check_scale(name: str, largest: float) -> None:
+    """Refuse data whose largest entry, above 0, is so small that products of it are lost.
+
+    Examples
+    --------
+    >>> check_scale("X", 1e-160)
+    Traceback (most recent call last):
+    ValueError: X must have an entry of 1e-75 or more in size, got 1e-160 at most; scale it up
+    """
+    if 0 < largest < SMALLEST:
+        raise ValueError(
+            f"{name} must have an entry of {SMALLEST:g} or more in size, got {largest:g} at most; "
+            f"scale it up"
+        )
+
+
+def check_rows(**shapes: tuple[int, ...]) -> None:
+    """Refuse matrices with different numbers of rows; say which of them may lie on its side.
+
+    Examples
+    --------
+    >>> check_rows(X=(8, 60), Y=(60, 5))
+    Traceback (most recent call last):
+    ValueError: X and Y must have the same number of examples (rows), got 8 and 60; transpose X?
+    """
+    (first, a), *others = shapes.items()
+    for name, b in others:
+        if a[0] == b[0]:
+            continue
+        turned = {first: a[1] == b[0], name: a[0] == b[1], f"{first} and {name}": a[1] == b[1]}
+        hint = next((f"; transpose {which}?" for which, fits in turned.items() if fits), "")
+        raise ValueError(
+            f"{first} and {name} must have the same number of examples (rows), got {a[0]} and "
+            f"{b[0]}{hint}"
+        )
 
 
 def as_float64(
@@ -51,12 +133,7 @@ def as_float64(
     Traceback (most recent call last):
     ValueError: s must be >= 0, got -2
     """
-    if _is_tensor(value):
-        value = value.detach().cpu().numpy()  # type: ignore[union-attr]  # a tensor, seen above
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    array = array.astype(np.float64, copy=False)
+    array = as_real(name, value).astype(np.float64, copy=False)
     if not array.size:
         return array
     least, most = float(array.min()), float(array.max())  # NaN if any entry is

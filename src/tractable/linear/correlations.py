@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_finite, check_shape
+from tractable.core.checks import check_choice, check_finite
+from tractable.linear.arrays import as_real, check_dense, check_rows, check_scale
 
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
@@ -99,7 +100,7 @@ def correlations(
     rows_x, rows_y = _rows("X", X), _rows("Y", Y)
     if not len(rows_x):
         raise ValueError("X must hold at least one example, got none")
-    check_shape("Y", tuple(rows_y.shape), (rows_x.shape[0], "n_out"))
+    check_rows(X=tuple(rows_x.shape), Y=tuple(rows_y.shape))
     n, n_in, n_out = rows_x.shape[0], rows_x.shape[1], rows_y.shape[1]
     for what, size in (("X", n), ("X", n_in), ("Y", n_out)):
         if size < 1:
@@ -115,8 +116,11 @@ def correlations(
         )
     xx, yx = np.zeros((n_in, n_in)), np.zeros((n_out, n_in))
     x1, y1, y2 = np.zeros(n_in), np.zeros(n_out), 0.0
+    largest = [0.0, 0.0]
     for start in range(0, n, rows):
         x, y = _block("X", rows_x, start, rows), _block("Y", rows_y, start, rows)
+        for i, part in enumerate((x, y)):
+            largest[i] = max(largest[i], -float(part.min()), float(part.max()))
         if center:
             x, y = x - shift_x, y - shift_y
         with np.errstate(over="ignore", invalid="ignore"):  # refused below
@@ -127,6 +131,8 @@ def correlations(
             y1 += y.sum(0)
     if not (np.isfinite(xx).all() and np.isfinite(yx).all() and np.isfinite(y2)):
         raise ValueError("X and Y are too large: their squares overflow; scale them down")
+    check_scale("X", largest[0])
+    check_scale("Y", largest[1])
     mean_x = mean_y = None
     if center:
         mean_x, mean_y = x1 / n, y1 / n
@@ -148,28 +154,26 @@ def inverse_root(cov_x: np.ndarray) -> np.ndarray:
 
 def centered(value: Any, mean: np.ndarray | None) -> np.ndarray:
     """Return examples as an array less their mean; without a mean they are not copied."""
-    rows = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    rows = as_real("X and Y", value)
     return rows if mean is None else rows - mean
 
 
 def _rows(name: str, value: Any) -> Any:
     """Return a two-dimensional array or tensor without copying it."""
+    check_dense(name, value)
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         value = np.asarray(value)
     if len(value.shape) != 2:
+        hint = f"; {name}[:, None] is one column" if len(value.shape) == 1 else ""
         raise ValueError(
             f"{name} must have two dimensions (examples, units), got shape {tuple(value.shape)}"
+            f"{hint}"
         )
     return value
 
 
 def _block(name: str, value: Any, start: int, rows: int) -> np.ndarray:
-    part = value[start : start + rows]
-    if not isinstance(part, np.ndarray):
-        part = part.detach().cpu().numpy() if hasattr(part, "detach") else np.asarray(part)
-    if part.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {part.dtype}")
-    part = part.astype(np.float64, copy=False)
+    part = as_real(name, value[start : start + rows]).astype(np.float64, copy=False)
     if not np.isfinite(part).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
         check_finite(f"{name}[{start + row}, {column}]", float(part[row, column]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.linear.arrays import as_float64
+from tractable.linear.arrays import as_float64, check_rows, check_scale
 from tractable.linear.noise import Edge, noise_and_rank
 from tractable.linear.shrinkage import signals_above
 
@@ -140,13 +140,8 @@ def read_examples(**arrays: Numbers) -> list[Floats]:
         if value.ndim != 2:
             hint = f"; {name}[:, None] is one column" if value.ndim == 1 else ""
             raise ValueError(f"{name} must have shape (examples, columns), got {value.shape}{hint}")
-    (first, inputs), *others = read.items()
-    for name, value in others:
-        if len(value) != len(inputs):
-            raise ValueError(
-                f"{first} and {name} must have the same number of examples (rows), got "
-                f"{len(inputs)} and {len(value)}"
-            )
+        check_scale(name, float(np.abs(value).max(initial=0.0)))
+    check_rows(**{name: value.shape for name, value in read.items()})
     return list(read.values())
 
 

@@ -21,6 +21,7 @@ __all__ = ["FlowResult", "balanced_flow", "check_times", "integrate_flow"]
 BALANCE = 1e-6  # largest relative deviation from lambda-balance that the Riccati form takes
 STABLE_STEP = 4.0  # |f| dt of a semigroup step
 MOST_STEPS = 1e6  # of one solution
+EARLY = 20_000  # steps after which it is seen whether that many will do
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,13 +210,17 @@ def integrate_flow(
         parts = np.split(state, cuts)
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    calls = itertools.count()
+    calls, last = itertools.count(), float(t[-1]) if len(t) else 0.0
 
     def velocity(at: float, state: np.ndarray) -> np.ndarray:
-        if next(calls) > MOST_STEPS:
+        done = next(calls)
+        # A solution that needs many times what is allowed is refused early.
+        hopeless = done == EARLY and done * last > 20 * MOST_STEPS * at
+        if hopeless or done > MOST_STEPS:
             raise ValueError(
-                f"t must not be so long for these weights and correlations, got {t[-1]:g}: after "
-                f"{MOST_STEPS:g} steps the solution is at {at:.3g}; are X and Y scaled to about 1?"
+                f"t must not be so long for these weights and correlations, got {last:g}: after "
+                f"{done:g} steps the solution is at {at:.3g}, and {MOST_STEPS:g} are allowed; are "
+                f"X and Y scaled to about 1?"
             )
         return np.concatenate([g.ravel() for g in descent(unpack(state), cov_yx, cov_x)]) / tau
 

@@ -182,6 +182,8 @@ def generalization_curve(
     (0.0, 1.0)
     """
     s = np.sort(np.atleast_1d(as_float64("snr", snr, low=0.0)))[::-1]
+    if s.ndim != 1:
+        raise ValueError(f"snr must be a list of strengths, got shape {s.shape}")
     times = np.atleast_1d(as_float64("t", t, low=0.0, high=np.inf))
     if times.ndim != 1 or (times[1:] < times[:-1]).any():
         raise ValueError("t must be a list of times in ascending order")
@@ -285,10 +287,10 @@ def evenly_spaced(t: Floats, rate: Floats) -> bool:
     >>> evenly_spaced(np.linspace(0, 1e5, 100), np.ones(1))  # exp(1e4) has no number
     False
     """
-    n, length = len(t), t[-1] - t[0]
-    if n < 64 or rate.max() * length > 300 * math.isqrt(n):
+    n = len(t)
+    if n < 64 or rate.max() * (t[-1] - t[0]) > 300 * math.isqrt(n):
         return False
-    return bool(np.abs(t - t[0] - length * unit_grid(n)).max() <= 1e-14 * t[-1])
+    return bool(np.abs(t - t[0] - (t[-1] - t[0]) * unit_grid(n)).max() <= 1e-14 * t[-1])
 
 
 def noisy_modes(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tractable.core.checks import TractableWarning, check_choice, check_range, check_shape
-from tractable.linear.arrays import as_float64
+from tractable.linear.arrays import as_float64, check_scale
 from tractable.linear.correlations import (
     Correlations,
     centered,
@@ -235,6 +235,7 @@ class ModeDynamics(ModeReaders):
         cov = as_float64("cov_yx", cov_yx).copy()
         if cov.ndim != 2 or not cov.size:
             raise ValueError(f"cov_yx must have shape (n_out, n_in), got {cov.shape}")
+        check_scale("cov_yx", float(np.abs(cov).max()))
         n_in = cov.shape[1]
         square = np.eye(n_in) if cov_x is None else as_float64("cov_x", cov_x).copy()
         check_shape("cov_x", square.shape, (n_in, n_in))

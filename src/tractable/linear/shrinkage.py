@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractable.core.checks import check_choice, check_range
-from tractable.linear.arrays import LARGEST, as_float64, as_kind_of
+from tractable.linear.arrays import LARGEST, as_float64, as_kind_of, check_scale
 from tractable.linear.bulk import bulk_edges
 from tractable.linear.noise import (
     Convention,
@@ -143,6 +143,7 @@ def optimal_shrinkage(
     """
     matrix = as_float64("Y", Y)
     check_matrix("Y", matrix)
+    check_scale("Y", float(np.abs(matrix).max()))
     check_choice("noise", noise, ("per_entry", "sqrt_n_in"))
     check_choice("loss", loss, ("frobenius", "operator", "nuclear"))
     n_out, n_in = matrix.shape

@@ -200,7 +200,7 @@ def train_students(
             if not torch.isfinite(train[-1]).all():
                 raise ValueError(
                     f"learning_rate is too large, got {learning_rate}: training diverged at step "
-                    f"{step}; keep it below 2 / (depth * s_max^(2 - 2 / depth))"
+                    f"{step}; keep it below {_stable_rate(S, C, depth):.2g}"
                 )
         _descend(layers, forward, error, learning_rate)
     tested = torch.stack(test, 1).cpu().numpy()
@@ -238,6 +238,16 @@ def _descend(layers: list[Tensor], forward: list[Tensor], error: Tensor, rate: f
         layers[i].baddbmm_(back, forward[i - 1].transpose(1, 2), alpha=rate)
         back = below
     layers[0].add_(back, alpha=rate)
+
+
+def _stable_rate(S: torch.Tensor, C: torch.Tensor | None, depth: int) -> float:
+    """Return 2 / (L lam s^(2 - 2/L)), the edge of stability (L12), for the steepest direction."""
+    import torch
+
+    end = S if C is None else S @ torch.linalg.pinv(C)
+    lam = 1.0 if C is None else float(torch.linalg.matrix_norm(C, 2).max())
+    s = float(torch.linalg.matrix_norm(end, 2).max())
+    return 2 / (depth * lam * s ** (2 - 2 / depth))
 
 
 def _test_error(

@@ -148,6 +148,9 @@ def transfer_benefit(
         np.atleast_1d(as_float64(name, value, low=0.0))
         for name, value in (("snr_a", snr_a), ("snr_b", snr_b))
     )
+    for name, s in (("snr_a", s_a), ("snr_b", s_b)):
+        if s.ndim != 1:
+            raise ValueError(f"{name} must be a list of strengths, got shape {s.shape}")
     if not s_a.any():
         raise ValueError("snr_a must have a value above 0: without task A there is no error of A")
     check_aspect("aspect_a", aspect_a)
@@ -160,6 +163,12 @@ def transfer_benefit(
     check_count("n_in", n_in, 2)
     if n_hidden is not None:
         check_count("n_hidden", n_hidden)
+    for name, s, aspect in (("snr_a", s_a, aspect_a), ("snr_b", s_b, aspect_b)):
+        most = min(n_in, max(1, round(aspect * n_in)))
+        if len(s) > most:
+            raise ValueError(
+                f"{name} must hold at most min(n_in, n_out) = {most} values, got {len(s)}"
+            )
     overlaps = _overlaps(q, len(s_a), len(s_b))
     if noise_convention == "n_out":
         s_a, s_b = s_a * np.sqrt(aspect_a), s_b * np.sqrt(aspect_b)
@@ -300,9 +309,14 @@ def _joint(
     share = aspect_a / aspect
     n_modes = min(n_in, max(1, round(aspect * n_in)))
     rank = n_modes if n_hidden is None else min(n_hidden, n_modes)
+    if len(s) > n_modes and s[n_modes] <= 1e-6 * s[0]:  # of signals that the tasks share, one is 0
+        s, of_a = s[:n_modes], of_a[:n_modes]
     n_noise = n_modes - len(s)
     if n_noise < 0:
-        raise ValueError(f"snr_a and snr_b must hold at most {n_modes} values, got {len(s)}")
+        raise ValueError(
+            f"snr_a and snr_b must hold at most as many different signals together as there are "
+            f"modes, min(n_in, n_out) = {n_modes}, got {len(s)}"
+        )
     fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
     spike = spike_forward(s, aspect)
     x, weight = bulk_nodes(aspect, 1 - fitted, n_nodes=nodes_for(depth))

@@ -148,8 +148,10 @@ def transfer_from_data(
     snr_b = spikes_b.s_signal / (size_b * np.sqrt(k))
     raw = c_a.V[:, :rank_a].T @ c_b.V[:, :rank_b]
     overlap = raw / np.maximum(np.outer(spikes_a.overlap_in, spikes_b.overlap_in), 1e-12)
-    largest = float(np.linalg.norm(overlap, 2)) if overlap.size else 0.0
-    overlap = overlap / max(largest, 1.0)
+    # The nearest overlaps that two orthonormal sets can have: singular values of at most 1.
+    left, share, right = np.linalg.svd(overlap, full_matrices=False)
+    largest = float(share.max(initial=0.0))
+    overlap = np.clip((left * np.minimum(share, 1.0)) @ right, -1.0, 1.0)
     reasons = _reasons(c_a, c_b, rank_a, rank_b, largest)
     if rank_a:
         # A task without signals still adds its outputs, and their noise.
@@ -196,5 +198,5 @@ def _reasons(
     if min(c_a.n_directions, c_a.n_out, c_b.n_out) < 50:
         reasons.append("fewer than 50 inputs or outputs: the laws of large matrices are rough")
     if largest > 1.1:
-        reasons.append(f"overlaps up to {largest:.2f} were scaled back to 1: they are uncertain")
+        reasons.append(f"overlaps up to {largest:.2f} were cut to 1: they are uncertain")
     return tuple(reasons)

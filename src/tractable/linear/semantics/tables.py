@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tractable.core.checks import check_choice, check_finite
-from tractable.linear.arrays import as_float64
+from tractable.linear.arrays import as_float64, as_real
 from tractable.linear.mode_dynamics import ModeDynamics
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ItemTable:
     features: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_finite("Y", np.asarray(self.Y, dtype=float))
+        check_finite("Y", np.asarray(as_real("Y", self.Y), dtype=float))
 
     @classmethod
     def of(cls, Y: Numbers, items: Any = None, features: Any = None) -> ItemTable:
@@ -63,7 +63,7 @@ class ItemTable:
         >>> ItemTable.of([[1, 0], [1, 1]], items=["oak", "rose"]).features
         ('feature 0', 'feature 1')
         """
-        values = np.array(Y, dtype=float)
+        values = np.array(as_real("Y", Y), dtype=float)
         if values.ndim != 2 or not values.size:
             raise ValueError(f"Y must have shape (items, features), got {values.shape}")
         names = []
@@ -262,7 +262,7 @@ def _numbered(path: Path) -> ItemTable:
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a plain .npy array ({error})") from error
+        raise ValueError(f"{path} is not an array of numbers as numpy.save writes it") from error
     values = as_float64(f"the table {path}", values)
     if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"{path} must hold a matrix (items, features), got shape {values.shape}")

@@ -57,7 +57,9 @@ def _array(name: str, file: Path) -> np.ndarray:
     try:
         return np.asarray(np.load(file, allow_pickle=False))
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{name}: {file} is not a plain .npy array ({error})") from error
+        raise ValueError(
+            f"{name}: {file} is not an array of numbers as numpy.save writes it"
+        ) from error
 
 
 def _text(name: str, file: Path) -> np.ndarray:

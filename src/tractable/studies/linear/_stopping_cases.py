@@ -1,13 +1,10 @@
-"""Examples of linear-stopping: built-in tasks, and what other estimators make of them."""
+"""Examples of linear-stopping: built-in tasks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from tractable.linear import StoppingReport
 
 
 class Case(NamedTuple):
@@ -43,19 +40,3 @@ def digits(n_examples: int, random: np.random.Generator) -> Case:
     return Case(
         "lower halves of digits", inputs[train], outputs[train], inputs[test], outputs[test]
     )
-
-
-def endpoints(
-    Z: np.ndarray, T: np.ndarray, Z_test: np.ndarray, T_test: np.ndarray, report: StoppingReport
-) -> tuple[float, float]:
-    """Return the test losses of least squares and of its optimal shrinkage."""
-    from tractable.linear import optimal_shrinkage
-
-    W = np.linalg.lstsq(Z, T, rcond=None)[0].T
-    power = np.sum(T_test**2)
-    final = np.sum((T_test - Z_test @ W.T) ** 2) / power
-    if report.whitening is None or min(W.shape) < 2:
-        return float(final), float("nan")  # shrinkage needs whitened inputs
-    # In whitened inputs of unit variance the noise of an entry is that of a target over sqrt(P).
-    better = optimal_shrinkage(W, sigma=report.sigma / np.sqrt(len(Z))).estimate
-    return float(final), float(np.sum((T_test - Z_test @ better.T) ** 2) / power)

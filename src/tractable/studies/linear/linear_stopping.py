@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 
-from tractable.studies.linear._stopping_cases import Case, digits, endpoints, generated
+from tractable.studies.linear._stopping_cases import Case, digits, generated
+from tractable.studies.linear._stopping_runs import STARTS, loss_at, train
 from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tractable.linear import StoppingReport
 
 SOURCE = "Lampinen, Ganguli 2019, arXiv:1809.10374, optimal stopping; estimation derived here"
-STARTS = ("aligned", "orthogonal")
 LONGEST = 20_000  # steps of training
 
 
@@ -104,7 +104,14 @@ class LinearStopping(Study):
             steps = min(max(int(1.8 * longest), 200), LONGEST)
             pairs = list(zip(splits, reports, strict=True))
             found = [
-                self.train(case, report, steps)
+                train(
+                    case,
+                    report,
+                    steps,
+                    learning_rate=self.learning_rate,
+                    depth=self.depth,
+                    init_strength=self.init_strength,
+                )
                 for case, report in run.track(pairs, f"training on {splits[0].name}")
             ]
             rows.append(xr.concat(found, "split"))
@@ -124,55 +131,6 @@ class LinearStopping(Study):
                 init_strength=self.init_strength,
                 center=True,
             )
-
-    def train(self, case: Case, report: StoppingReport, steps: int) -> xr.Dataset:
-        """Train on the inputs that the report asks for, and test on the examples left out."""
-        import xarray as xr
-
-        from tractable.linear import HeldOut, train_students
-
-        Z, Z_test = case.X - report.X_mean, case.X_test - report.X_mean
-        if report.whitening is not None:
-            Z, Z_test = Z @ report.whitening, Z_test @ report.whitening
-        T, T_test = case.Y - report.Y_mean, case.Y_test - report.Y_mean
-        P = len(Z)
-        curves = [
-            train_students(
-                T.T @ Z / P,
-                None,
-                cov_x=Z.T @ Z / P,
-                energy=np.array([np.sum(T**2) / P]),
-                held_out=HeldOut(T_test.T @ Z_test, Z_test.T @ Z_test, np.sum(T_test**2)),
-                learning_rate=self.learning_rate,
-                steps=steps,
-                depth=self.depth,
-                init_strength=self.init_strength,
-                start=start,  # type: ignore[arg-type]  # one of STARTS
-                n_records=500,
-                progress=False,
-            )
-            for start in STARTS
-        ]
-        grid = np.linspace(0.0, self.learning_rate * steps, 400)
-        line = ("start", "point")
-
-        def on_grid(name: str) -> np.ndarray:
-            return np.stack([np.interp(grid, c.t, getattr(c, name)[0]) for c in curves])
-
-        # Least squares, which training ends at, and optimal shrinkage of it.
-        final, shrunk = endpoints(Z, T, Z_test, T_test, report)
-        return xr.Dataset(
-            {
-                "t": ("point", grid, {"units": "tau"}),
-                "train_loss": (line, on_grid("train"), {"units": "1"}),
-                "test_loss": (line, on_grid("test"), {"units": "1"}),
-                "best_t": ("start", [c.best_t[0] for c in curves], {"units": "tau"}),
-                "best_loss": ("start", [c.best_test[0] for c in curves], {"units": "1"}),
-                "final_loss": ((), final, {"units": "1"}),
-                "shrunk_loss": ((), shrunk, {"units": "1"}),
-            },
-            coords={"start": list(STARTS)},
-        )
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
@@ -400,15 +358,3 @@ class LinearStopping(Study):
             memory += 8.0 * P * (3 * n_in + 3 * n_out)
             seconds += steps * (3e-5 + per_step / 4e9)
         return Cost(operations, memory, seconds)
-
-
-def loss_at(measured: xr.Dataset, time: xr.DataArray) -> xr.DataArray:
-    """Return the measured test losses at the predicted times, with dims case, split, start."""
-    loss = measured.test_loss.transpose("case", "split", "start", "point")
-    t = measured.t.transpose("case", "split", "point").values
-    when, values = time.transpose("case", "split").values, np.zeros(loss.shape[:3])
-    for case, split, start in np.ndindex(values.shape):
-        values[case, split, start] = np.interp(
-            when[case, split], t[case, split], loss.values[case, split, start]
-        )
-    return loss.isel(point=0, drop=True).copy(data=values)

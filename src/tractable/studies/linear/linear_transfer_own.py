@@ -26,6 +26,7 @@ UNITS = {"units": "1"}
 class LinearTransferOwn(Study):
     """Would your task B help your task A? The benefit of transfer, from examples of both."""
 
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Lampinen, Ganguli",
         2019,
@@ -131,6 +132,8 @@ class LinearTransferOwn(Study):
             strengths = measured.snr_a.values, measured.snr_b.values
             _, n_in, n_out_a, n_out_b = (int(n) for n in measured["shape"])
             settings["n_in"], aspects = n_in, (n_out_a / n_in, n_out_b / n_in)
+            if sum(map(len, strengths)) > min(n_in, n_out_a + n_out_b):
+                return xr.Dataset()  # so many signals cannot but overlap: there is no curve
 
         def benefit(q: float) -> float:
             overlap = q * np.eye(len(strengths[0]), len(strengths[1]))
