@@ -17,6 +17,8 @@ __all__ = ["least_error", "unit_grid"]
 
 Floats = NDArray[np.float64]
 
+SURE = 1e-9  # of the error: what a finer grid could still change
+
 
 def least_error(
     error: Callable[[Floats], Floats],
@@ -85,6 +87,11 @@ def least_error(
             break
         grid = low + (high - low) * unit_grid(17)
         values = error(grid)
+        best = int(values.argmin())
+        if 2 <= best <= 14:
+            shift, least, doubt = vertex(*values[best - 2 : best + 3].tolist())
+            if doubt <= SURE:
+                return float(grid[best] + shift * (grid[1] - grid[0])), least
     best = int(values.argmin())
     if 0 < best < len(grid) - 1 and len(grid) == 17:  # the vertex of a parabola
         before, least, after = values[best - 1 : best + 2]
@@ -92,6 +99,35 @@ def least_error(
         shift = (before - after) / (2 * bend) if bend > 0 else 0.0
         return float(grid[best] + shift * (grid[1] - grid[0])), float(least - bend * shift**2 / 2)
     return float(grid[best]), float(values[best])
+
+
+def vertex(a: float, b: float, c: float, d: float, e: float) -> tuple[float, float, float]:
+    """Return place and value of the minimum of the quartic through values at -2, -1, 0, 1, 2.
+
+    The third number is what terms of higher order may change: that of the cubic and quartic ones,
+    smaller by as much, twice, as those are smaller than the parabola's.
+
+    Examples
+    --------
+    >>> f = lambda x: (x - 0.3) ** 2 + 0.01 * x**4 + 5
+    >>> place, value, doubt = vertex(*(f(x) for x in (-2, -1, 0, 1, 2)))
+    >>> round(place, 3), round(value, 4), doubt < 1e-3
+    (0.299, 5.0001, True)
+    """
+    slope, bend = (a - 8 * b + 8 * d - e) / 12, (-a + 16 * b - 30 * c + 16 * d - e) / 12
+    third, fourth = (-a + 2 * b - 2 * d + e) / 2, a - 4 * b + 6 * c - 4 * d + e
+    if bend <= 0:
+        return 0.0, c, float("inf")
+    x = 0.0
+    for _ in range(8):  # Newton's steps; the parabola's vertex is the first
+        steep = bend + x * (third + x * fourth / 2)
+        x -= (slope + x * (bend + x * (third / 2 + x * fourth / 6))) / (
+            steep if steep > 0 else bend
+        )
+        x = min(max(x, -1.0), 1.0)
+    value = c + x * (slope + x * (bend / 2 + x * (third / 6 + x * fourth / 24)))
+    high = abs(third) + abs(fourth)
+    return x, value, high * (high / bend) ** 2 / 24
 
 
 @lru_cache(maxsize=8)
