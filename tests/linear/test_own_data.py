@@ -11,6 +11,7 @@ from tractable.core.checks import quiet
 from tractable.linear import (
     ItemTable,
     ModeDynamics,
+    bulk_average,
     correlations,
     generalization_curve,
     optimal_shrinkage,
@@ -22,6 +23,7 @@ from tractable.linear import (
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((60, 8))
+SADDLE = np.array([[1.0, 2.0], [2.0, 1.0]])
 Y = X @ RANDOM.standard_normal((8, 5)) + 0.3 * RANDOM.standard_normal((60, 5))
 
 READERS = {
@@ -136,6 +138,10 @@ def test_tasks_of_more_signals_than_inputs_share_some():
         ("snr_a must hold at most", lambda: transfer_benefit([3, 2], 1.0, 0.5, 0.1, n_in=10)),
         ("snr_b must hold at most", lambda: transfer_benefit(1.0, [3, 2], 0.5, 0.1, n_in=10)),
         ("together", lambda: transfer_benefit([3, 2, 1], [3, 2, 1], 0.5, 1.0, n_in=4)),
+        ("cov_x must have no neg", lambda: ModeDynamics.from_correlations(np.eye(2), -np.eye(2))),
+        ("cov_x must have no neg", lambda: ModeDynamics.from_correlations(np.eye(2), SADDLE)),
+        ("function must return as many", lambda: bulk_average(lambda x: x[:3], 0.5)),
+        ("function must return as many", lambda: bulk_average(lambda x: 1.0, 0.5)),
         ("Y must hold no masked", lambda: ItemTable.of(np.ma.masked_equal(np.eye(3), 1))),
     ],
 )

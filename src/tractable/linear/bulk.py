@@ -181,7 +181,13 @@ def bulk_average(
     """
     check_range("top_fraction", top_fraction, 0.0, 1.0)
     x, weight = bulk_nodes(aspect, 1.0 - top_fraction, 1.0)
-    return np.asarray(np.asarray(function(x), dtype=float) @ weight)
+    values = as_floats("function(x)", function(x))
+    if values.shape[-1:] != x.shape:
+        raise ValueError(
+            f"function must return as many values as it gets in its last axis, {len(x)}, got shape "
+            f"{values.shape}"
+        )
+    return np.asarray(values @ weight)
 
 
 def bulk_nodes(

@@ -13,7 +13,7 @@ from tractable.linear.arrays import as_real, check_dense, check_rows, check_scal
 if TYPE_CHECKING:
     from tractable.linear.arrays import Numbers
 
-__all__ = ["Correlations", "centered", "correlations", "inverse_root"]
+__all__ = ["Correlations", "centered", "check_semidefinite", "correlations", "inverse_root"]
 
 BLOCK_BYTES = 4 << 20
 
@@ -142,6 +142,23 @@ def correlations(
         mean_x, mean_y = shift_x + mean_x, shift_y + mean_y
     factor = 1 / n if norm == "mean" else 1.0
     return Correlations(factor * xx, factor * yx, factor * y2, n, mean_x, mean_y)
+
+
+def check_semidefinite(name: str, matrix: np.ndarray) -> None:
+    """Refuse a symmetric matrix that is the covariance of nothing.
+
+    Examples
+    --------
+    >>> check_semidefinite("cov_x", -np.eye(2))
+    Traceback (most recent call last):
+    ValueError: cov_x must have no negative eigenvalue, got -1 beside 1; it is a covariance
+    """
+    values = np.linalg.eigvalsh(matrix)
+    if values[0] < -1e-9 * np.abs(values).max():
+        raise ValueError(
+            f"{name} must have no negative eigenvalue, got {values[0]:.3g} beside "
+            f"{np.abs(values).max():.3g}; it is a covariance"
+        )
 
 
 def inverse_root(cov_x: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from tractable.linear.best_time import least_error, unit_grid
 from tractable.linear.bulk import NODES, bulk_nodes, check_aspect
 from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import brief, from_dataset, to_dataset
-from tractable.linear.spikes import spike_forward
+from tractable.linear.spikes import spiked
 from tractable.linear.strengths import check_depth, deep_strength
 
 if TYPE_CHECKING:
@@ -335,8 +335,8 @@ def noisy_modes(
     rank = min(n_modes, n_modes if n_hidden is None else n_hidden)
     few = min(density, 1.0)
     shape = aspect / few
-    gain = np.sqrt(max(density, 1.0))
-    spike = spike_forward(gain * s, shape)
+    gain = math.sqrt(max(density, 1.0))
+    s_data, out, into = spiked(gain * s, shape)
     n_noise = n_modes - len(s)
     fitted = max(rank - len(s), 0) / n_noise if n_noise else 0.0
     x_in, w_in = bulk_nodes(shape, 1 - fitted, n_nodes=nodes_for(depth))
@@ -344,18 +344,17 @@ def noisy_modes(
     if fitted < 1:
         x_out, w_out = bulk_nodes(shape, 0.0, 1 - fitted)
         noise_out = few * n_noise * float(w_out @ x_out**2)
-    unlearned = np.arange(len(s)) >= rank
-    s_data = np.sqrt(few) * spike.s_data
+    scale = math.sqrt(few)
     return Modes(
         s_signal=gain * s,
-        s_data=s_data,
-        overlap=np.sqrt(few) * spike.overlap,
-        learned=~unlearned,
-        x_in=np.sqrt(few) * x_in,
+        s_data=scale * s_data,
+        overlap=scale * np.sqrt(out * into),
+        learned=np.arange(len(s)) < rank,
+        x_in=scale * x_in,
         w_in=n_noise * w_in,
         noise_out=noise_out,
         clock=max(density, 1.0) ** (-1 / depth),
-        gain=float(gain),
+        gain=gain,
         unexplained=n_out * max(density - 1.0, 0.0),
     )
 

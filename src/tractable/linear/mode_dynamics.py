@@ -14,6 +14,7 @@ from tractable.linear.arrays import as_float64, check_scale
 from tractable.linear.correlations import (
     Correlations,
     centered,
+    check_semidefinite,
     correlations,
     inverse_root,
 )
@@ -241,6 +242,8 @@ class ModeDynamics(ModeReaders):
         check_shape("cov_x", square.shape, (n_in, n_in))
         if not np.allclose(square, square.T, rtol=1e-6, atol=1e-9 * (1 + np.abs(square).max())):
             raise ValueError("cov_x must be symmetric; it is X X^T times the norm")
+        if cov_x is not None:
+            check_semidefinite("cov_x", square)
         scale = float(np.trace(square)) / (1 if norm == "mean" else n_in)
         return cls._from_statistics(
             Correlations(square, cov, sum_y2, None),

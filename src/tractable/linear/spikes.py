@@ -126,19 +126,25 @@ def spike_forward(s: ArrayLike, aspect: float, sigma: float = 1.0) -> SpikeResul
     check_aspect("aspect", aspect)
     check_range("sigma", sigma, 0.0, LARGEST, open_low=True)
     signal = as_float64("s", s, low=0.0)
-    square, root = (signal / sigma) ** 2, math.sqrt(aspect)
-    # At the threshold s^2 = sqrt(A) the formulas reach what holds below it: 1 + sqrt(A) and 0.
-    seen = np.maximum(square, root)
-    gap = (seen - root) * (seen + root) / seen
-    out, into = gap / (aspect + seen), gap / (1 + seen)
+    s_data, out, into = spiked(signal / sigma, aspect)
     return SpikeResult(
         s_signal=signal,
-        s_data=sigma * np.sqrt((1 + seen) * (aspect + seen) / seen),
+        s_data=sigma * s_data,
         overlap_out=np.sqrt(out),
         overlap_in=np.sqrt(into),
         overlap=np.sqrt(out * into),
-        detectable=square > root,
+        detectable=(signal / sigma) ** 2 > math.sqrt(aspect),
     )
+
+
+def spiked(s: Floats, aspect: float) -> tuple[Floats, Floats, Floats]:
+    """Return singular values and both squared overlaps of `spike_forward`, unchecked, sigma = 1."""
+    # At the threshold s^2 = sqrt(A) the formulas reach what holds below it: 1 + sqrt(A) and 0.
+    root = math.sqrt(aspect)
+    seen = np.maximum(s * s, root)
+    gap = (seen - root) * (seen + root) / seen
+    wide, narrow = aspect + seen, 1 + seen
+    return np.sqrt(narrow * wide / seen), gap / wide, gap / narrow
 
 
 def spike_inverse(s_data: ArrayLike, aspect: float, sigma: float = 1.0) -> SpikeResult:
