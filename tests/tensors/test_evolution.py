@@ -22,6 +22,7 @@ from tractable.tensors import (
     spectral_threshold,
     state_evolution,
     thresholds,
+    tricritical_mean,
     two_zero_mean_threshold,
 )
 
@@ -144,3 +145,35 @@ def test_a_curve_holds_what_was_asked_of_it() -> None:
 def test_bad_input_is_named(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("order", [3, 4, 5, 6])
+def test_tricritical_mean_of_cubes_is_the_closed_form(order: int) -> None:
+    exact = (order - 2) ** 2 / (4 * (order - 1))
+    assert tricritical_mean((1,) * order) ** 2 == pytest.approx(exact, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16), (1, 2, 4), (1, 3, 9, 27), (1, 1, 1e4)])
+def test_the_hard_phase_ends_at_the_tricritical_mean(shape: tuple[float, ...]) -> None:
+    end = tricritical_mean(shape)
+    assert thresholds(shape, Gaussian(end - 2e-4)).kind == "first-order"
+    assert thresholds(shape, Gaussian(end + 2e-4)).kind == "smooth"
+    assert end < tricritical_mean((1,) * len(shape))
+
+
+def test_a_matrix_has_no_hard_phase_and_no_tricritical_mean() -> None:
+    assert tricritical_mean((1, 3)) == 0.0
+    assert thresholds((1, 3), Gaussian(0.01)).kind == "smooth"
+    with pytest.raises(ValueError, match="shape"):
+        tricritical_mean((5,))
+
+
+@pytest.mark.parametrize("prior", [Gaussian(0.2), Gaussian(0.05), "rademacher", "bernoulli(0.1)"])
+def test_both_branches_have_equal_free_entropy_at_the_threshold(prior: object) -> None:
+    curve = fixed_point_curve((1, 2, 4), prior)
+    found = thresholds((1, 2, 4), prior)
+    turns = curve.turning_points()
+    strong = curve.solve(found.it, float(turns[-1]), np.inf)
+    weak = curve.solve(found.it, 0.0, float(turns[0])) if curve.n_zero_mean < 2 else None
+    gap = curve.at(strong)[3][0] - (0.0 if weak is None else curve.at(weak)[3][0])
+    assert abs(gap) < 1e-11

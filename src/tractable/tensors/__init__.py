@@ -43,6 +43,7 @@ from tractable.tensors.thresholds import (
     signal_strength,
     spectral_threshold,
     thresholds,
+    tricritical_mean,
     two_zero_mean_threshold,
 )
 
@@ -96,5 +97,6 @@ __all__ = [
     "spectral_threshold",
     "state_evolution",
     "thresholds",
+    "tricritical_mean",
     "two_zero_mean_threshold",
 ]

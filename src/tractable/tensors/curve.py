@@ -37,6 +37,8 @@ class Channel:
 
     prior: Prior
     splines: tuple[CubicSpline, CubicSpline, CubicSpline] | None = field(default=None, repr=False)
+    normal: tuple[float, float] | None = None
+    """Mean and variance of a Gaussian prior."""
 
     @property
     def zero_mean(self) -> bool:
@@ -50,16 +52,17 @@ class Channel:
 
     def at(self, t: Array, n: float) -> tuple[Array, Array, Array, Array]:
         """Return A, M, the elasticity and E log Z where n A M(A) = t."""
-        if isinstance(self.prior, Gaussian):
-            mean, var = (float(value) for value in self.prior.parameters(1))
-            # n M^2 + (t s - n m^2) M ... is quadratic in M: with s the variance and m the mean
+        if self.normal is not None:
+            mean, var = self.normal
+            # With s the variance and m the mean, n M^2 + (t s - n m^2) M ... is quadratic in M.
             b = t * var - mean**2 * n
             root = np.sqrt(b**2 + 4 * n * t * var * (mean**2 + var))
             c = 2 * t * var * (mean**2 + var)
             M = np.where(b > 0, c / np.where(b > 0, b + root, 1.0), (root - b) / (2 * n))
             A = t / (n * M)
-            _, slope, log_z = scalar_channel(self.prior, A)
-            return A, M, A * slope / M, log_z
+            C = var / (1 + var * A)
+            log_z = (A * (mean**2 + var) - np.log1p(var * A)) / 2
+            return A, M, A * C**2 / M, log_z
         assert self.splines is not None
         log_m, elasticity, entropy = self.splines
         s = self._root(np.log(t / n))
@@ -89,7 +92,8 @@ class Channel:
 def channel_of(prior: Prior) -> Channel:
     """Return the channel of a prior; what is not Gaussian is tabulated in log A once."""
     if isinstance(prior, Gaussian):
-        return Channel(prior)
+        mean, var = (float(value) for value in prior.parameters(1))
+        return Channel(prior, normal=(mean, var))
     s = _log_grid(isinstance(prior, Custom)) - np.log(float(prior.moments(1)[1]))
     A = np.exp(s)
     M, slope, log_z = scalar_channel(prior, A)

@@ -11,7 +11,7 @@ import numpy as np
 from tractable.core.checks import check_count, check_finite, check_range
 from tractable.tensors.curve import FixedPointCurve, fixed_point_curve
 from tractable.tensors.model import aspect_ratios
-from tractable.tensors.priors import Prior, as_priors
+from tractable.tensors.priors import Gaussian, Prior, as_priors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +22,7 @@ __all__ = [
     "signal_strength",
     "spectral_threshold",
     "thresholds",
+    "tricritical_mean",
     "two_zero_mean_threshold",
 ]
 
@@ -172,20 +173,79 @@ def _equal_entropy(
 
     ``t_low = 0`` stands for the trivial fixed point, whose phi is 0.
     """
-    from scipy.optimize import brentq
 
-    def advantage(noise: float) -> float:
-        strong = curve.at(curve.solve(noise, t_high, np.inf))[3][0]
-        if t_low == 0.0:
-            return float(strong)
-        weak = curve.at(curve.solve(noise, 0.0, t_low))[3][0]
-        return float(strong - weak)
+    def advantage(log_noise: float) -> tuple[float, float]:
+        """Return phi of the strong branch less that of the weak one, and its derivative.
+
+        A fixed point is a stationary point of phi, so that d phi / d log Delta = -t / 2.
+        """
+        t = curve.solve(np.exp(log_noise), t_high, np.inf)
+        strong, weak = float(curve.at(t)[3][0]), 0.0
+        t_weak = 0.0
+        if t_low > 0.0:
+            t_weak = float(curve.solve(np.exp(log_noise), 0.0, t_low)[0])
+            weak = float(curve.at(t_weak)[3][0])
+        return strong - weak, (t_weak - float(t[0])) / 2
 
     low = max(low, float(curve.noise[-1]) * 2)
-    ends = low * (1 + 1e-10), high * (1 - 1e-10)
-    if advantage(ends[0]) <= 0:  # strong branch nowhere better: the transition is that of alg
+    left, right = np.log(low * (1 + 1e-10)), np.log(high * (1 - 1e-10))
+    value, slope = advantage(left)
+    if value <= 0:  # strong branch nowhere better: the transition is that of alg
         return low
-    return float(brentq(advantage, *ends, xtol=1e-13, rtol=1e-12))
+    at, value, slope = right, *advantage(right)
+    for _ in range(60):
+        step = at - value / slope if slope < 0 else np.nan
+        at, before = step if left < step < right else (left + right) / 2, at
+        if abs(at - before) < 1e-13:
+            break
+        value, slope = advantage(at)
+        left, right = (at, right) if value > 0 else (left, at)
+    return float(np.exp(at))
+
+
+def tricritical_mean(shape: Sequence[float]) -> float:
+    r"""Return the prior mean, over the standard deviation, beyond which there is no hard phase.
+
+    The smallest :math:`\mu` of Gaussian priors N(mu, 1) at which the curve of fixed points, (T23),
+    does not turn,
+
+    .. math:: \max_t \frac{d \log \Delta}{d \log t} = 0
+
+    For cubes it is :math:`\mu^2 = (p - 2)^2 / (4 (p - 1))`. Longer arrays have a smaller one.
+
+    Parameters
+    ----------
+    shape : sequence of float
+        Sizes or aspect ratios, at least two.
+
+    Returns
+    -------
+    float
+        0 for matrices, where a mean makes every transition smooth.
+
+    Examples
+    --------
+    >>> [round(tricritical_mean(shape) ** 2, 6) for shape in ((1, 1, 1), (1, 1, 1, 1), (1, 1, 8))]
+    [0.125, 0.333333, 0.099192]
+    """
+    from scipy.optimize import brentq, minimize_scalar
+
+    aspect = tuple(aspect_ratios(shape))
+    if len(aspect) == 2:
+        return 0.0
+
+    def steepest(mean: float) -> float:
+        curve = fixed_point_curve(aspect, Gaussian(mean))
+        log_t, k = np.log(curve.t), int(np.argmax(curve.slope))
+        around = log_t[max(k - 1, 0)], log_t[min(k + 1, len(log_t) - 1)]
+        found = minimize_scalar(
+            lambda s: -float(curve.at(np.exp(s))[2][0]),
+            bounds=around, method="bounded", options={"xatol": 1e-9},
+        )  # fmt: skip
+        return max(-float(found.fun), float(curve.slope[k]))
+
+    # A small mean has a hard phase from order 3 on, a mean as large as the order has none.
+    return float(brentq(steepest, 0.01, float(len(aspect)), xtol=1e-12))
 
 
 def two_zero_mean_threshold(

@@ -88,7 +88,13 @@ class TensorsPhases(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.tensors import branch_overlaps, fixed_point_curve, phase_diagram, thresholds
+        from tractable.tensors import (
+            branch_overlaps,
+            fixed_point_curve,
+            phase_diagram,
+            thresholds,
+            tricritical_mean,
+        )
 
         means, levels = self._axes()
         diagram = phase_diagram(("mean", means), ("noise", levels), progress=False)
@@ -113,7 +119,7 @@ class TensorsPhases(Study):
                 "alg": ((), here.alg, one),
                 "it": ((), here.it, one),
                 "dyn": ((), here.dyn, one),
-                "tricritical": ((), tricritical_mean(), one),
+                "tricritical": ((), tricritical_mean((1, 1, 1)), one),
             },
             coords={"mean": means, "level": levels, "noise": fine, "table": list(TABLE_MEANS)},
         )
@@ -210,19 +216,6 @@ def table_thresholds() -> tuple[tuple[float, ...], ...]:
 
     rows = [thresholds((1, 1, 1), f"gaussian({mean})") for mean in TABLE_MEANS]
     return tuple(tuple(getattr(row, name) for row in rows) for name in ("alg", "it", "dyn"))
-
-
-@functools.cache
-def tricritical_mean() -> float:
-    """Return the mean at which the hard phase ends, by bisection on the kind of transition."""
-    from tractable.tensors import thresholds
-
-    low, high = 0.2, 0.5
-    while high - low > 1e-5:
-        middle = (low + high) / 2
-        smooth = thresholds((1, 1, 1), f"gaussian({middle})").kind == "smooth"
-        low, high = (low, middle) if smooth else (middle, high)
-    return (low + high) / 2
 
 
 TABLE = "equal free entropies by direct evaluation, docs/theory/tensors.md (T24)"

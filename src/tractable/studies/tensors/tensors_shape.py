@@ -36,9 +36,9 @@ class TensorsShape(Study):
         arxiv="1810.10065",
     )
     presets: ClassVar = {
-        "smoke": {"n_grid": 5, "side": 24, "n_draws": 1},
-        "paper": {"n_grid": 31, "side": 400, "n_draws": 20},
-        "explore": {"n_grid": 5, "side": 60, "n_draws": 1},
+        "smoke": {"n_grid": 5, "side": 24, "n_draws": 1, "n_means": 3},
+        "paper": {"n_grid": 31, "side": 400, "n_draws": 20, "n_means": 41},
+        "explore": {"n_grid": 5, "side": 60, "n_draws": 1, "n_means": 5},
     }
 
     n_grid: Annotated[int, Range(3, 101)] = 13
@@ -53,6 +53,8 @@ class TensorsShape(Study):
     """Noise variance Delta at which message passing is run."""
     n_draws: Annotated[int, Range(1, 100)] = 4
     """Tensors drawn of each shape."""
+    n_means: Annotated[int, Range(2, 101)] = 11
+    """Prior means at which arrays of growing length 1 : 1 : k are asked for a hard phase."""
 
     @property
     def arrays(self) -> tuple[tuple[int, int, int], ...]:
@@ -70,6 +72,16 @@ class TensorsShape(Study):
         # The corners are long in one mode. The cube is added: the grid may miss the middle.
         weights = np.concatenate([weights, np.full((1, 3), 1 / 3)])
         return np.exp((weights - 1 / 3) * np.log(self.largest_ratio))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Lengths k of the arrays 1 : 1 : k, from the cube to the largest ratio."""
+        return np.geomspace(1.0, self.largest_ratio, (self.n_grid + 1) // 2)
+
+    @property
+    def means(self) -> np.ndarray:
+        """Prior means of the map over mean and length; the hard phase of a cube ends in it."""
+        return np.linspace(0.02, 0.4, self.n_means)
 
     def measure(self, run: Run) -> xr.Dataset:
         import xarray as xr
@@ -93,11 +105,11 @@ class TensorsShape(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.tensors import state_evolution, thresholds
+        from tractable.tensors import state_evolution, tricritical_mean
 
-        prior = f"gaussian({TABLE_MEAN})"
-        table = table_thresholds()
-        grid = [thresholds(shape, prior) for shape in self.triangle]
+        table = thresholds_of(SHAPES, (TABLE_MEAN,))[0]
+        grid = thresholds_of(tuple(map(tuple, self.triangle)), (TABLE_MEAN,))[0]
+        long = thresholds_of(tuple((1.0, 1.0, k) for k in self.lengths), tuple(self.means))
         overlap = [
             state_evolution(shape, f"gaussian({self.mean})", self.noise, tol=1e-9).overlap[:, 0, 0]
             for shape in self.arrays
@@ -106,17 +118,14 @@ class TensorsShape(Study):
         names = ("alg", "it", "dyn")
         return xr.Dataset(
             {
-                **{
-                    f"table_{name}": ("row", np.array(values), one)
-                    for name, values in zip(names, table, strict=True)
-                },
-                **{
-                    name: ("shape", np.array([getattr(t, name) for t in grid]), one)
-                    for name in names
-                },
+                **{f"table_{name}": ("row", table[:, i], one) for i, name in enumerate(names)},
+                **{name: ("shape", grid[:, i], one) for i, name in enumerate(names)},
+                "hard_width": (("mean", "length"), hard_width(long), one),
+                "tricritical": ("length", [tricritical_mean((1, 1, k)) for k in self.lengths], one),
                 "aspect": (("shape", "mode"), self.triangle, one),
                 "overlap": (("array", "mode"), np.stack(overlap), one),
-            }
+            },
+            coords={"mean": self.means, "length": self.lengths},
         )
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
@@ -143,6 +152,20 @@ class TensorsShape(Study):
                 kind="at_least",
                 source=WIDEST,
             )
+        width = theory.hard_width.values
+        hard = width[:, 0] > 0
+        ends = theory.tricritical.values
+        yield Check(
+            "tricritical mean of the cube", float(ends[0]), 8**-0.5, atol=1e-6,
+            source="closed form, docs/theory/tensors.md (T27)",
+        )  # fmt: skip
+        yield Check(
+            "hard phase widest for the cube at every prior mean: that of 1 : 1 : k over it",
+            float((width[hard, 1:] / width[hard, :1]).max()),
+            1.0,
+            kind="at_most",
+            source=WIDEST,
+        )
         mean = measured.overlap.mean("draw")
         gap = float(abs(mean - theory.overlap).max())
         bound = 0.06 if self.side >= 100 else 0.6
@@ -163,6 +186,11 @@ class TensorsShape(Study):
             + " : ".join(f"{n / widest.min():.2f}" for n in widest)
             + f", where it spans {width.max():.4f} in noise variance; over the triangle it falls "
             f"to {width.min():.4f}."
+        )
+        ends = theory.tricritical.values
+        yield (
+            f"The cube has a hard phase up to a prior mean of {ends[0]:.4f}, an array of 1 : 1 : "
+            f"{self.largest_ratio:g} up to {ends[-1]:.4f}."
         )
         rows = tuple(
             (
@@ -220,7 +248,32 @@ class TensorsShape(Study):
             "Overlap of each mode against its size: longer modes get less information per entry. "
             "State evolution (lines), message passing (mean and standard deviation over draws)."
         )
-        return {"triangle": ternary, "modes": figure}
+        return {"triangle": ternary, "means": self._map(theory), "modes": figure}
+
+    def _map(self, theory: xr.Dataset) -> Figure:
+        """Draw the width of the hard phase over prior mean and length."""
+        from tractable import plot
+
+        figure, ax = plot.new(size=(5.2, 3.6))
+        width = theory.hard_width.values
+        filled = ax.contourf(theory["mean"], theory.length, width.T, levels=12, cmap="viridis")
+        figure.colorbar(filled, ax=ax).set_label(
+            r"width of the hard phase, $\Delta_{IT} - \Delta_{alg}$"
+        )
+        ax.plot(theory.tricritical, theory.length, "--", color="white")
+        ax.text(0.97, 0.94, "no hard phase", color="white", transform=ax.transAxes, ha="right",
+                va="top", fontsize="small")  # fmt: skip
+        ax.set(
+            yscale="log", xlabel=r"prior mean $\mu$", ylabel="length $k$ of the array 1 : 1 : $k$"
+        )
+        ax.set_yticks([k for k in (1, 2, 4, 8, 16, 32, 64) if k <= self.largest_ratio])
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+        figure.set_label(
+            "Width of the hard phase over prior mean and length of the array: at every mean it is "
+            "widest for the cube, and longer arrays lose it at a smaller mean (dashed)."
+        )
+        return figure
 
     def cost(self, run: Run) -> Cost:
         from tractable.studies.tensors._trials import cost_of
@@ -229,10 +282,16 @@ class TensorsShape(Study):
         return cost_of((self.side,) * 3, prior, self.noise, 3 * self.n_draws, 30)
 
 
-@functools.cache
-def table_thresholds() -> tuple[tuple[float, ...], ...]:
-    """Return delta_alg, delta_it and delta_dyn of the table's shapes: no field changes them."""
+def hard_width(found: np.ndarray) -> np.ndarray:
+    """Return delta_it - delta_alg, 0 where nothing jumps, of thresholds (..., 3)."""
+    jumps = np.isfinite(found[..., 0])
+    return np.where(jumps, found[..., 1] - np.where(jumps, found[..., 0], 0.0), 0.0)
+
+
+@functools.lru_cache(maxsize=16)
+def thresholds_of(shapes: tuple[tuple[float, ...], ...], means: tuple[float, ...]) -> np.ndarray:
+    """Return delta_alg, delta_it and delta_dyn, (means, shapes, 3); no other field changes them."""
     from tractable.tensors import thresholds
 
-    rows = [thresholds(shape, f"gaussian({TABLE_MEAN})") for shape in SHAPES]
-    return tuple(tuple(getattr(row, name) for row in rows) for name in ("alg", "it", "dyn"))
+    found = [[thresholds(shape, f"gaussian({mean})") for shape in shapes] for mean in means]
+    return np.array([[(t.alg, t.it, t.dyn) for t in row] for row in found])
