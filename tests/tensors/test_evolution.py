@@ -177,3 +177,15 @@ def test_both_branches_have_equal_free_entropy_at_the_threshold(prior: object) -
     weak = curve.solve(found.it, 0.0, float(turns[0])) if curve.n_zero_mean < 2 else None
     gap = curve.at(strong)[3][0] - (0.0 if weak is None else curve.at(weak)[3][0])
     assert abs(gap) < 1e-11
+
+
+@pytest.mark.parametrize("share", [0.02, 0.005])
+def test_thresholds_of_sparse_memberships_are_where_state_evolution_jumps(share: float) -> None:
+    prior = f"bernoulli({share})"
+    found = thresholds((1, 1, 1), prior)
+    below, above = (
+        float(state_evolution((1, 1, 1), prior, found.alg * factor).overlap.min())
+        for factor in (0.9, 1.1)
+    )
+    assert below > 0.99 * share
+    assert above < 0.2 * share

@@ -194,7 +194,8 @@ def _similar(A: Array) -> list[Array]:
     for value in np.unique(group):
         rows = np.flatnonzero(group == value)
         size = 20 + 2 * FAR * np.sqrt(A[rows].max())
-        groups += np.array_split(rows, int(np.ceil(len(rows) * size / COARSE / BLOCK)))
+        blocks = int(np.ceil(len(rows) * size / COARSE / BLOCK))
+        groups += np.array_split(rows, min(blocks, len(rows)))
     return groups
 
 
