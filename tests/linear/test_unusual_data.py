@@ -153,3 +153,19 @@ def test_deep_simulations_come_back_with_their_layers_in_order():
     back = Simulation.from_dataset(trained.to_dataset(), task)
     for stored, layer in zip(back.weights, trained.weights, strict=True):
         np.testing.assert_array_equal(stored, layer)
+
+
+def test_what_lies_in_faint_directions_is_not_left_out():
+    random = np.random.default_rng(0)
+    z = random.standard_normal((300, 2))
+    z = np.linalg.qr(z)[0] * np.sqrt(300)
+    X = np.stack([z[:, 0], z[:, 0] + 1e-3 * z[:, 1]], 1)  # two sensors of one thing
+    Y = z.sum(1, keepdims=True)  # half of the targets is in their difference
+    with pytest.warns(TractableWarning, match="nearly collinear: 0.5 of what can be learned"):
+        task = ModeDynamics.from_data(X, Y)
+    assert task.method == "ode"
+    cov_yx, cov_x = Y.T @ X / 300, X.T @ X / 300
+    maps = descend(cov_yx, cov_x, task.weights, 0.02, 1000, every=100)
+    gaps = maps - np.linalg.lstsq(X, Y, rcond=None)[0].T
+    error = np.einsum("tfi,ij,tfj->t", gaps, cov_x, gaps) / np.mean(Y**2)
+    np.testing.assert_allclose(task.train_error(2.0 * np.arange(11)), error, atol=0.02)

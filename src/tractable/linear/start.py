@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from tractable.linear.arrays import as_float64
-from tractable.linear.correlations import Correlations
+from tractable.linear.correlations import Correlations, inverse_root
 from tractable.linear.flow import BALANCE
 from tractable.linear.modes import Modes
 from tractable.linear.weights import balance_error, effective_strengths, product
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Start", "chosen_method", "start_of_model"]
 
 ALIGNED = 1e-9  # relative size of what lies outside the modes
+ROUNDING = 1e-12  # relative coupling of modes below which they have none
 SMALL = 0.02  # initial strength over the strongest mode's
 NOTABLE = 0.1  # initial strength over a mode's own: its time is rough beyond
 CROWDED = 0.25  # see `crowding`
@@ -159,8 +160,16 @@ def chosen_method(
     """
     notes: list[str] = []
     whiteness = found.whiteness()
-    white, decoupled = whiteness <= tol, modes.residual <= tol
-    if not decoupled:
+    coupled = ROUNDING < modes.residual <= tol < np.inf and whiteness > tol
+    missed = _missed(found, modes) if coupled else 0.0
+    white, decoupled = whiteness <= tol, modes.residual <= tol and missed <= tol
+    if modes.residual <= tol < missed:
+        notes.append(
+            f"the inputs are nearly collinear: {missed:.2g} of what can be learned lies in faint "
+            f"directions of the inputs that are no modes of the task (allowed {tol:g}): the closed "
+            "form does not hold; whiten=True learns from whitened inputs instead"
+        )
+    elif not decoupled:
         notes.append(
             f"the inputs are correlated across the task's modes (Sigma_x V - V diag(lam) is "
             f"{modes.residual:.2g} of Sigma_x V, allowed {tol:g}; whiteness {whiteness:.2g}): the "
@@ -220,6 +229,21 @@ def chosen_method(
         )
         return "aligned", reason, notes
     return "ode", "the start is not aligned: the flow is integrated", notes
+
+
+def _missed(found: Correlations, modes: Modes) -> float:
+    r"""Return the share of what can be learned that uncoupled modes leave out.
+
+    .. math:: 1 - \sum_a s_a^2 / \lambda_a \;/\; \sum_a s_a^2\, v_a^\top \Sigma_x^+ v_a
+
+    A faint direction hardly turns Sigma_x v away from v, and may still hold most of the solution.
+    """
+    active = modes.s > 0
+    if not active.any():
+        return 0.0
+    s, lam = modes.s[active], modes.lam[active]
+    whole = s**2 @ np.sum((inverse_root(found.cov_x) @ modes.V[:, active]) ** 2, 0)
+    return float(1 - np.sum(s**2 / np.where(lam > 0, lam, np.inf)) / whole)
 
 
 def _rough_modes(start: Start, final: np.ndarray) -> list[str]:
