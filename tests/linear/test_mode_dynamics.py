@@ -258,3 +258,16 @@ def test_a_few_modes_of_a_large_task_are_those_of_the_whole_decomposition(monkey
     for name in ("U", "V"):
         a, b = getattr(few, name), getattr(whole, name)
         np.testing.assert_allclose(abs((a * b).sum(0)), 1.0, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"record_at": [1.5]}, ValueError, "record_at must be whole numbers"),
+        ({"record_at": 3}, ValueError, "record_at must be whole numbers"),
+        ({"init": None}, TypeError, "init must be 'aligned'"),
+    ],
+)
+def test_records_and_starts_are_named(task, settings, error, message):
+    with pytest.raises(error, match=message):
+        simulate(task, 0.01, 5, seeds=1, **settings)

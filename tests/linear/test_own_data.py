@@ -107,10 +107,19 @@ def test_a_change_of_units_changes_units_only(scale):
 
 
 def test_a_flow_that_takes_too_long_is_refused_soon():
+    random = np.random.default_rng(0)
+    wide, targets = random.normal(size=(60, 40)), random.normal(size=(60, 30))
     with quiet():
-        dynamics = ModeDynamics.from_data(1e3 * X, 1e3 * Y)
+        dynamics = ModeDynamics.from_data(1e3 * wide, 1e3 * targets)  # 2100 weights
     with pytest.raises(ValueError, match=r"t must not be so long.*after 20000 steps"):
         dynamics.strengths([10.0])
+
+
+def test_a_small_network_is_solved_for_as_long_as_is_asked():
+    with quiet():
+        dynamics = ModeDynamics.from_data(1e3 * X, 1e3 * Y)
+    end = np.linalg.lstsq(X, Y, rcond=None)[0].T
+    np.testing.assert_allclose(dynamics.map([10.0])[0], end, atol=1e-6)
 
 
 def test_correlations_that_are_too_small_are_refused():

@@ -16,13 +16,16 @@ from tractable.linear import (
     gaussian_structure,
     hierarchical,
     illusions,
+    mds_trajectory,
     permute_examples,
     project_item,
     project_property,
     prototypes,
     read_items,
     structures,
+    toy_items,
     tree_spectrum,
+    typicality,
 )
 from tractable.linear.plots import plot_belief, plot_decomposition, plot_strengths
 from tractable.linear.semantics import ItemTable, bump
@@ -125,3 +128,44 @@ def test_other_kinds_of_arguments_are_named(error, match, call):
 def test_worlds_that_no_memory_holds_are_refused(draw, name):
     with pytest.raises(ValueError, match=name):
         draw()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        typicality,
+        prototypes,
+        lambda dyn: category_typicality(dyn, [0]),
+        lambda dyn: differentiation_order(dyn, {"a, b": "aabb"}),
+        lambda dyn: illusions(dyn, [0.0, 1.0]),
+    ],
+)
+def test_networks_where_the_theory_is_asked_for_are_named(read):
+    trained = toy_items().dynamics().simulate(0.1, 3, seeds=2)
+    with pytest.raises(TypeError, match=r"must be a ModeDynamics .*got Simulation; its task is"):
+        read(trained)
+
+
+def test_one_item_and_times_are_asked_for():
+    task = toy_items().dynamics()
+    with pytest.raises(ValueError, match="item must be one name or number"):
+        project_property(task, ["oak", "rose"], [1.0])
+    with pytest.raises(ValueError, match="feature must be one name or number"):
+        project_item(task, [], [1.0])
+    with pytest.raises(ValueError, match="t must be given"):
+        project_property(task, "oak")
+    assert project_property(task.simulate(0.1, 3, seeds=2), "oak").shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: mds_trajectory(toy_items().dynamics(), [1.0], dim=1.5), "dim"),
+        (lambda: gaussian_structure(np.eye(3), n_items=1.5), "n_items"),
+        (lambda: structures.crosscut(2.5), "n_attributes"),
+        (lambda: toy_items().dynamics(rank=1.5), "rank"),
+    ],
+)
+def test_counts_are_whole_numbers(call, name):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+        call()

@@ -168,7 +168,7 @@ def test_rounding_is_not_noise() -> None:
         assert report.detected_rank == 6
         nothing = optimal_stopping(X, np.zeros((60, 6)), 0.1)
         assert (nothing.step, nothing.detected_rank) == (0, 0)
-    with pytest.raises(ValueError, match="the targets have no noise"):
+    with pytest.raises(ValueError, match=r"Y_a must have noise.*pass sigma_a"):
         transfer_from_data(X, X @ W, X @ W + random.normal(size=(60, 6)), center=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,12 @@ BALANCE = 1e-6  # largest relative deviation from lambda-balance that the Riccat
 STABLE_STEP = 4.0  # |f| dt of a semigroup step
 MOST_STEPS = 1e6  # of one solution
 EARLY = 20_000  # steps after which it is seen whether that many will do
+STIFF = 3  # times as many in all, and the implicit solver is quicker
+MOST_IMPLICIT = 1000  # weights: it solves equations of that size
+
+
+class _StiffError(Exception):
+    """The explicit solver takes too many steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +186,7 @@ def integrate_flow(
     tau: float = 1.0,
     rtol: float = 1e-8,
 ) -> list[np.ndarray]:
-    r"""Solve the gradient flow (L1) of any depth, any inputs, any start, by DOP853.
+    r"""Solve the gradient flow (L1) of any depth, any inputs, any start, by DOP853 or LSODA.
 
     Parameters
     ----------
@@ -199,6 +205,12 @@ def integrate_flow(
     Returns
     -------
     weights : list of ndarray, shapes (T, rows, columns)
+
+    Notes
+    -----
+    Columns of very different scale make the flow stiff: the steps of DOP853 are then bound by the
+    fastest direction long after it has been learned. Where that would take too many of them,
+    networks of up to 1000 weights are given to the implicit method of LSODA.
     """
     from scipy.integrate import solve_ivp
 
@@ -211,9 +223,12 @@ def integrate_flow(
         return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     calls, last = itertools.count(), float(t[-1]) if len(t) else 0.0
+    method, implicit = "DOP853", len(start) <= MOST_IMPLICIT
 
     def velocity(at: float, state: np.ndarray) -> np.ndarray:
         done = next(calls)
+        if method == "DOP853" and implicit and done >= EARLY and done * last > STIFF * EARLY * at:
+            raise _StiffError
         # A solution that needs many times what is allowed is refused early.
         hopeless = done == EARLY and done * last > 20 * MOST_STEPS * at
         if hopeless or done > MOST_STEPS:
@@ -227,18 +242,21 @@ def integrate_flow(
     typical = float(np.sqrt(np.mean(start**2)))
     if not len(t):
         return [np.zeros((0, *shape)) for shape in shapes]
-    done = solve_ivp(
-        velocity,
-        (0.0, float(t[-1])),
-        start,
-        method="DOP853",
-        t_eval=t,
-        rtol=rtol,
-        atol=1e-10 * (typical or 1.0),
-    )
+    times, places = np.unique(t, return_inverse=True)  # the solvers take no time twice
+
+    def solve() -> Any:
+        atol = 1e-10 * (typical or 1.0)
+        span = (0.0, last)
+        return solve_ivp(velocity, span, start, method=method, t_eval=times, rtol=rtol, atol=atol)
+
+    try:
+        done = solve()
+    except _StiffError:
+        method, calls = "LSODA", itertools.count()
+        done = solve()
     if not done.success:
         raise RuntimeError(f"the gradient flow could not be integrated: {done.message}")
-    states = done.y.T if t[-1] > 0 else np.repeat(start[None], len(t), 0)
+    states = done.y.T[places] if last > 0 else np.repeat(start[None], len(t), 0)
     parts = np.split(states, cuts, axis=1)
     return [part.reshape(len(t), *shape) for part, shape in zip(parts, shapes, strict=True)]
 

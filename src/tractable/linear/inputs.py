@@ -45,16 +45,19 @@ def random_numbers(name: str, seed: np.random.Generator | int) -> np.random.Gene
     return np.random.default_rng(operator.index(seed))
 
 
-def check_dynamics(name: str, value: Any) -> None:
-    """Refuse what is neither a `ModeDynamics` nor a `Simulation`."""
+def check_dynamics(name: str, value: Any, *, simulated: bool = False) -> None:
+    """Refuse what is no `ModeDynamics`, nor, where trained networks will do, a `Simulation`."""
     from tractable.linear.mode_dynamics import ModeDynamics
     from tractable.linear.simulation import Simulation
 
-    if not isinstance(value, ModeDynamics | Simulation):
-        raise TypeError(
-            f"{name} must be a ModeDynamics (of a table: table.dynamics()) or a Simulation, got "
-            f"{type(value).__name__}"
-        )
+    if isinstance(value, ModeDynamics) or (simulated and isinstance(value, Simulation)):
+        return
+    other = " or a Simulation" if simulated else ""
+    hint = "; its task is .dynamics" if isinstance(value, Simulation) else ""
+    raise TypeError(
+        f"{name} must be a ModeDynamics (of a table: table.dynamics()){other}, got "
+        f"{type(value).__name__}{hint}"
+    )
 
 
 def check_device(name: str, value: Any) -> torch.device:

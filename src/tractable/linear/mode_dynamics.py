@@ -80,6 +80,8 @@ class ModeDynamics(ModeReaders):
         Sigma_x^(-1/2), where the inputs were whitened.
     targets : ndarray or None
         The targets, shape (P, n_out), for stochastic gradient descent.
+    X_mean, Y_mean : ndarray or None
+        Means of the examples that were taken off, shapes (n_in,), (n_out,).
     """
 
     U: np.ndarray
@@ -102,6 +104,8 @@ class ModeDynamics(ModeReaders):
     weights: tuple[np.ndarray, ...] = ()
     whitening: np.ndarray | None = None
     targets: np.ndarray | None = None
+    X_mean: np.ndarray | None = None
+    Y_mean: np.ndarray | None = None
 
     __repr__ = brief
 
@@ -387,6 +391,8 @@ class ModeDynamics(ModeReaders):
             weights=() if chosen == "aligned" else tuple(start.matrices()),
             whitening=whitening,
             targets=targets,
+            X_mean=found.mean_x,
+            Y_mean=found.mean_y,
         )
 
     def simulate(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tractable.linear.arrays import Numbers
 
-__all__ = ["ModeReaders", "first_passage"]
+__all__ = ["ModeReaders", "first_passage", "rise_width"]
 
 
 class ModeReaders:
@@ -45,6 +45,8 @@ class ModeReaders:
     features: tuple[str, ...]
     weights: tuple[np.ndarray, ...]
     whitening: np.ndarray | None
+    X_mean: np.ndarray | None
+    Y_mean: np.ndarray | None
 
     # --- strengths and times -----------------------------------------------------------------
 
@@ -61,15 +63,19 @@ class ModeReaders:
         """Return the strength of each mode after learning, shape (K,): s / lam, 0 where s is 0."""
         if self.method == "aligned":
             return np.where(self.s > 0, self.s / np.where(self.lam > 0, self.lam, 1.0), 0.0)
-        return np.einsum("fa,fi,ia->a", self.U, self._least_squares(), self.V)
+        final = np.einsum("fa,fi,ia->a", self.U, self._least_squares(), self.V)
+        return np.where(self.s > 0, final, 0.0)
 
     def half_rise(self) -> np.ndarray:
         """Return the time at which each mode has half its final strength, shape (K,)."""
         return self.time_to(0.5)
 
     def width(self) -> np.ndarray:
-        """Return the time that each mode takes from 10 % to 90 %, shape (K,) (L4)."""
-        return self.time_to(0.9) - self.time_to(0.1)
+        """Return the time that each mode takes from 10 % to 90 %, shape (K,) (L4).
+
+        Infinite for never.
+        """
+        return rise_width(self.time_to(0.1), self.time_to(0.9))
 
     def time_to(self, frac: float) -> np.ndarray:
         """Return the time to a fraction of the final strength, shape (K,); infinite for never.
@@ -92,14 +98,23 @@ class ModeReaders:
     def max_stable_lr(self) -> float:
         """Return the largest learning rate at which gradient descent stays at the solution (L12).
 
-        In the unit of tau: steps with ``lr`` advance the time by ``lr * tau``.
+        In the unit of tau: steps with ``lr`` advance the time by ``lr * tau``. All directions of
+        the inputs count, also those without a task. The solution is the one with balanced layers,
+        which small weights come to; unbalanced layers of a model of your own are steeper.
         """
-        active = self.s > 0
-        if not active.any():
-            return np.inf
-        s, lam = self.s[active], self.lam[active]
-        edge = self.depth * lam * (s / lam) ** (2 - 2 / self.depth)
-        return float(2 / edge.max())
+        if self.method == "aligned":
+            a, V = self.final_strength(), self.V
+        else:
+            _, a, Vt = np.linalg.svd(self._least_squares(), full_matrices=False)
+            V = Vt.T
+        top, power = float(a.max(initial=0.0)), 2 / self.depth
+        # M = sum_l a_1^(2(L-l)/L) (W^T W)^((l-1)/L) is `rest` off the modes, `rest + more` in them
+        rest = top ** (2 - power)
+        more = sum(top ** (2 - power * (l + 1)) * a ** (power * l) for l in range(1, self.depth))
+        root = V * (np.sqrt(rest + more) - np.sqrt(rest)) @ V.T
+        root[np.diag_indices_from(root)] += np.sqrt(rest)
+        edge = float(np.linalg.eigvalsh(root @ self.cov_x @ root)[-1])
+        return 2 / edge if edge > 0 else np.inf
 
     # --- the network's map -------------------------------------------------------------------
 
@@ -111,12 +126,19 @@ class ModeReaders:
         return self._weights_at(times)[2]
 
     def predict(self, X: Numbers, t: Numbers) -> np.ndarray:
-        """Return the outputs for inputs of shape (P, n_in), shape (T, P, n_out)."""
+        """Return the outputs for inputs of shape (P, n_in), shape (T, P, n_out).
+
+        In the units of the data: with ``center=True`` the means of the examples are taken off the
+        inputs and added to the outputs.
+        """
         rows = as_float64("X", X)
         check_shape("X", rows.shape, ("n_samples", len(self.V)))
+        if self.X_mean is not None:
+            rows = rows - self.X_mean
         if self.whitening is not None:
             rows = rows @ self.whitening
-        return rows @ self.map(t).transpose(0, 2, 1)
+        outputs = rows @ self.map(t).transpose(0, 2, 1)
+        return outputs if self.Y_mean is None else outputs + self.Y_mean
 
     def beliefs(
         self,
@@ -125,6 +147,8 @@ class ModeReaders:
         items: Sequence[int | str] | None = None,
     ) -> np.ndarray:
         """Return how strongly each feature is predicted for each item, shape (T, F, I) (L19).
+
+        With ``center=True`` beliefs are differences from the mean of the targets.
 
         Parameters
         ----------
@@ -218,6 +242,8 @@ class ModeReaders:
             "inputs": ("example", "input"),
             "targets": ("example", "output"),
             "whitening": ("input", "input_"),
+            "X_mean": ("input",),
+            "Y_mean": ("output",),
         }
         whole: Any = self  # a dataclass
         stored = to_dataset(replace(whole, weights=()), dims)
@@ -260,14 +286,31 @@ class ModeReaders:
         return float(np.sum((self.cov_yx @ inverse_root(self.cov_x)) ** 2)) or 1.0
 
     def _grid(self) -> np.ndarray:
-        """Return 1500 times that cover the learning of every mode, by the rate of the slowest."""
+        """Return 2000 times that cover the learning of every mode, the fastest as finely as others.
+
+        Times lie decades apart where strengths do: all are followed in steps of a percent.
+        """
         active = self.s > 1e-9 * max(self.s.max(initial=0.0), 1e-300)
         if not active.any():
             return np.linspace(0, self.tau, 2)
         s, lam = self.s[active], np.where(self.lam[active] > 0, self.lam[active], 1.0)
         start = np.clip(self.init_strength[active], 1e-12 * s / lam, 0.4 * s / lam)
-        last = 4 * learning_time(s, 0.95, start, self.depth, lam, self.tau).max()
-        return np.linspace(0, last, 1500)
+        half, most = (
+            learning_time(s, frac, start, self.depth, lam, self.tau) for frac in (0.5, 0.95)
+        )
+        return np.append(0.0, np.geomspace(1e-3 * half.min(), 4 * most.max(), 1999))
+
+
+def rise_width(early: np.ndarray, late: np.ndarray) -> np.ndarray:
+    """Return the time between two passages; infinite where the late one never comes.
+
+    Examples
+    --------
+    >>> rise_width(np.array([1.0, np.inf]), np.array([3.0, np.inf]))
+    array([ 2., inf])
+    """
+    never = np.isinf(late)
+    return np.where(never, np.inf, late - np.where(never, 0.0, early))
 
 
 def first_passage(times: np.ndarray, path: np.ndarray, goal: float) -> float:

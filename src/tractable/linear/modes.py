@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 
 __all__ = ["Modes", "degenerate_groups", "task_modes"]
 
@@ -53,6 +53,7 @@ def task_modes(cov_yx: np.ndarray, cov_x: np.ndarray, *, rank: int | None = None
     """
     n = min(cov_yx.shape)
     if rank is not None:
+        check_count("rank", rank)
         check_range("rank", rank, 1, n)
     if rank is not None and n > LARGE and rank <= n // 5:
         U, s, Vt = _strongest(cov_yx, rank + SPARE)

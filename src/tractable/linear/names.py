@@ -8,7 +8,7 @@ import numpy as np
 
 from tractable.core.checks import check_choice
 
-__all__ = ["pick"]
+__all__ = ["pick", "pick_one"]
 
 
 def pick(
@@ -42,3 +42,18 @@ def pick(
         else:
             numbers.append(int(entry) % n)
     return np.array(numbers, dtype=int)
+
+
+def pick_one(argument: str, wanted: int | str, names: Sequence[str], n: int) -> int:
+    """Return the number of the one thing that is wanted, out of ``n``.
+
+    Examples
+    --------
+    >>> pick_one("item", ["oak", "pine"], ("pine", "oak"), 2)
+    Traceback (most recent call last):
+    ValueError: item must be one name or number, got ['oak', 'pine']
+    """
+    found = [] if wanted is None else pick(argument, wanted, names, n)
+    if len(found) != 1:
+        raise ValueError(f"{argument} must be one name or number, got {wanted!r}")
+    return int(found[0])

@@ -12,7 +12,7 @@ from tractable.core.checks import check_range
 from tractable.linear.agreement import Agreement, agreement
 from tractable.linear.flow import check_times
 from tractable.linear.mode_dynamics import ModeDynamics
-from tractable.linear.mode_readers import first_passage
+from tractable.linear.mode_readers import first_passage, rise_width
 from tractable.linear.names import pick
 from tractable.linear.weights import product
 
@@ -83,9 +83,7 @@ class Simulation:
 
     def width(self) -> np.ndarray:
         """Return the times from 10 % to 90 %, shape (S, K); NaN-free: infinite for never."""
-        late, early = self.time_to(0.9), self.time_to(0.1)
-        never = np.isinf(late)
-        return np.where(never, np.inf, late - np.where(never, 0.0, early))
+        return rise_width(self.time_to(0.1), self.time_to(0.9))
 
     def time_to(self, frac: float) -> np.ndarray:
         """Return the times at a fraction of the final strength, shape (S, K)."""
@@ -174,10 +172,10 @@ class Simulation:
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset, dynamics: ModeDynamics) -> Self:
         """Return the simulation that `to_dataset` wrote, for the task it was made of."""
-        names = sorted(str(name) for name in dataset if str(name).startswith("weight_"))
+        n_layers = sum(str(name).startswith("weight_") for name in dataset)
         return cls(
             dataset.time.values,
-            tuple(dataset[name].values for name in names),
+            tuple(dataset[f"weight_{i}"].values for i in range(n_layers)),
             dynamics,
             float(dataset.attrs["lr"]),
             str(dataset.attrs["init"]),

@@ -154,9 +154,7 @@ def simulate(
         else:
             descend = BatchDescent(dynamics, starts, lr, real, target, batches)
     start = descend.weights()
-    wanted = _record_steps(steps) if record_at is None else {int(k) for k in record_at} | {steps}
-    if wanted and (min(wanted) < 0 or max(wanted) > steps):
-        raise ValueError(f"record_at must be within 0 .. steps={steps}")
+    wanted = _record_steps(steps) if record_at is None else _steps_asked_for(record_at, steps)
     size = sum(W.size for W in start) * 8 * len(wanted)
     if size > MOST_BYTES:
         raise ValueError(
@@ -217,6 +215,11 @@ def _starts(
             seed=seed,
         )
         return drawn, init
+    if not np.iterable(init):
+        raise TypeError(
+            f"init must be 'aligned', 'orthogonal', 'gaussian', the layers as a list of arrays, or "
+            f"an nn.Module, got {init!r}"
+        )
     given = [as_float64(f"init[{i}]", W) for i, W in enumerate(init)]
     if len(given) != dynamics.depth:
         raise ValueError(f"init must hold {dynamics.depth} layers, got {len(given)}")
@@ -244,6 +247,18 @@ def _record_steps(steps: int) -> set[int]:
     even = np.linspace(0, steps, 101)
     log = np.geomspace(1, max(steps, 1), 100)
     return {round(k) for k in np.concatenate([even, log]) if round(k) <= steps}
+
+
+def _steps_asked_for(record_at: Iterable[int], steps: int) -> set[int]:
+    """Return the steps to record, and the last one."""
+    asked = np.asarray(list(record_at) if np.iterable(record_at) else record_at)
+    if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iu"):
+        raise ValueError(f"record_at must be whole numbers of steps, got {record_at!r}")
+    if asked.size and not (asked.min() >= 0 and asked.max() <= steps):
+        raise ValueError(
+            f"record_at must be within 0 .. steps={steps}, got {asked.min()} .. {asked.max()}"
+        )
+    return {int(k) for k in asked} | {steps}
 
 
 def _check_module(dynamics: ModeDynamics, module: nn.Module) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tractable.core.checks import check_choice, check_finite
+from tractable.core.checks import check_choice, check_range
 from tractable.linear.arrays import as_float64
 from tractable.linear.best_time import least_error
 from tractable.linear.bulk import bulk_nodes, check_aspect
@@ -244,8 +244,8 @@ def transfer_threshold(
         ).benefit
 
     check_aspect("aspect", aspect)
-    check_finite("snr_a", snr_a)
-    check_finite("snr_b", snr_b)
+    check_range("snr_a", snr_a, 0.0)
+    check_range("snr_b", snr_b, 0.0)
 
     # Where A cannot be learned alone, nor from B, the benefit is exactly 0 up to rounding.
     grid = np.linspace(0.0, 1.0, 21)

@@ -91,7 +91,7 @@ def transfer_from_data(
         Inputs, shared by both tasks.
     Y_a, Y_b : array, shape (P, N3A), (P, N3B)
         Targets.
-    sigma_a, sigma_b : float, >= 0, optional
+    sigma_a, sigma_b : float, > 0, optional
         Standard deviation of the noise in a target; estimated when missing.
     depth : int, >= 1
         Number of weight matrices.
@@ -137,9 +137,9 @@ def transfer_from_data(
         size, rank, spikes = read_signals(c, sigma, edge)
         if size == 0:
             raise ValueError(
-                "the targets have no noise (their correlation with the inputs has a low rank): "
-                "every signal is learned exactly, alone as with another task; pass sigma_a and "
-                "sigma_b to assume some"
+                f"{name.replace('sigma', 'Y')} must have noise, but its correlation with the "
+                f"inputs has a low rank: every signal is learned exactly, alone as with another "
+                f"task; pass {name} to assume some noise"
             )
         found.append((c, size, rank, spikes))
     (c_a, size_a, rank_a, spikes_a), (c_b, size_b, rank_b, spikes_b) = found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tractable.core.checks import check_range
+from tractable.core.checks import check_count, check_range
 from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
 from tractable.linear.mode_readers import first_passage
@@ -184,7 +184,7 @@ def mds_trajectory(dyn: ModeDynamics | Simulation, t: Numbers, dim: int = 2) -> 
     >>> mds_trajectory(eight_things().dynamics(), np.linspace(0, 40, 9)).shape
     (9, 8, 2)
     """
-    check_dynamics("dyn", dyn)
+    check_dynamics("dyn", dyn, simulated=True)
     similarity = dyn.hidden_similarity(t)
     if isinstance(dyn, Simulation):
         similarity = similarity[0]
@@ -196,6 +196,7 @@ def mds_trajectory(dyn: ModeDynamics | Simulation, t: Numbers, dim: int = 2) -> 
         seen = inputs if task.whitening is None else inputs @ task.whitening
         similarity = seen @ similarity @ seen.T
     n = similarity.shape[-1]
+    check_count("dim", dim)
     check_range("dim", dim, 1, n)
     center = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(center @ similarity @ center)

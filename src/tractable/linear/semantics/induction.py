@@ -8,7 +8,7 @@ import numpy as np
 
 from tractable.linear.inputs import check_dynamics
 from tractable.linear.mode_dynamics import ModeDynamics
-from tractable.linear.names import pick
+from tractable.linear.names import pick_one
 from tractable.linear.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def project_property(
     >>> early.round(2), late.round(2)  # to pine and to robin
     (array([0.43, 0.92]), array([0.09, 0.48]))
     """
-    task = _one_hidden_layer(dyn)
+    task = _one_hidden_layer(dyn, t)
     shared = dyn.hidden_similarity(t)  # type: ignore[arg-type]  # a simulation takes None
     if task.inputs is None:
         codes, n = shared, len(task.V)
@@ -57,7 +57,7 @@ def project_property(
         inputs = np.asarray(task.inputs, dtype=float)
         seen = inputs if task.whitening is None else inputs @ task.whitening
         codes, n = seen @ shared @ seen.T, len(inputs)
-    (i,) = pick("item", item, task.items, n)
+    i = pick_one("item", item, task.items, n)
     return _ratio(codes[..., i, :], codes[..., i, i])
 
 
@@ -92,17 +92,19 @@ def project_item(
     >>> float(project_item(table.dynamics(), known, [60.0])[0, asked].round(3))
     1.0
     """
-    task = _one_hidden_layer(dyn)
+    task = _one_hidden_layer(dyn, t)
     shared = dyn.output_similarity(t)  # type: ignore[arg-type]  # a simulation takes None
-    (m,) = pick("feature", feature, task.features, len(task.U))
+    m = pick_one("feature", feature, task.features, len(task.U))
     return _ratio(shared[..., m, :], shared[..., m, m])
 
 
-def _one_hidden_layer(dyn: ModeDynamics | Simulation) -> ModeDynamics:
-    check_dynamics("dyn", dyn)
+def _one_hidden_layer(dyn: ModeDynamics | Simulation, t: Numbers | None) -> ModeDynamics:
+    check_dynamics("dyn", dyn, simulated=True)
     task = dyn.dynamics if isinstance(dyn, Simulation) else dyn
     if task.depth != 2:
         raise ValueError(f"depth must be 2: the code is that of one hidden layer, got {task.depth}")
+    if t is None and not isinstance(dyn, Simulation):
+        raise ValueError("t must be given: only a Simulation has times of its own")
     return task
 
 

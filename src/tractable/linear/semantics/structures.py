@@ -132,6 +132,7 @@ def gaussian_structure(
         raise ValueError("graph must be symmetric: an edge has one weight")
     weights = weights - np.diag(np.diag(weights))
     n = len(weights) if n_items is None else n_items
+    check_count("n_items", n)
     check_range("n_items", n, 1, len(weights))
     precision = np.diag(weights.sum(0)) - weights + np.eye(len(weights)) / sg**2
     covariance = np.linalg.inv(precision)[:n, :n]
@@ -250,6 +251,7 @@ def crosscut(n_attributes: int = 3, shares: Sequence[float] | None = None) -> St
     >>> crosscut(3).spectrum()[:4].round(3)
     array([4.571, 2.286, 1.143, 0.   ])
     """
+    check_count("n_attributes", n_attributes)
     check_range("n_attributes", n_attributes, 1, 13)  # 8,192 items
     weights = 0.5 ** np.arange(n_attributes) if shares is None else np.array(shares, dtype=float)
     if weights.shape != (n_attributes,) or not (weights >= 0).all() or weights.sum() <= 0:
