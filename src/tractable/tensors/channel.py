@@ -57,6 +57,9 @@ def matched_overlap(prior: Prior, A: Array, *, n_samples: int = 20_000) -> tuple
     """
     A = _square("A", A)
     r = len(A)
+    if isinstance(prior, Gaussian) and r == 1:
+        mean, var = prior.scalars()
+        return mean**2 + var - var / (1 + var * A), np.zeros((1, 1))
     if isinstance(prior, Gaussian):
         m, S = (value.numpy() for value in prior.parameters(r))
         return np.outer(m, m) + S - _posterior_cov(S, A), np.zeros((r, r))

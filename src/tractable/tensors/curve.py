@@ -8,6 +8,7 @@ that message passing finds, the informed one, and the unstable one between them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -137,12 +138,29 @@ class FixedPointCurve:
         """Return overlaps (K, p), noise, slope and free entropy per N (K,) at t, (T22)-(T24)."""
         t = np.atleast_1d(as_floats("t", t))
         check_finite("t", t)
-        parts = [channel.at(t, n) for channel, n in zip(self.channels, self.aspect, strict=True)]
+        known = {mode: channel.at(t, mode[1]) for mode, (channel, _) in self._modes.items()}
+        parts = [known[id(c), float(n)] for c, n in zip(self.channels, self.aspect, strict=True)]
         _, M, elasticity, entropy = (np.stack(part, -1) for part in zip(*parts, strict=True))
         log_noise = np.log(self.aspect * M).sum(-1) - np.log(t)
         slope = (elasticity / (1 + elasticity)).sum(-1) - 1
         phi = (self.aspect * entropy).sum(-1) - (self.order - 1) * t / 2
         return M, np.exp(log_noise), slope, phi
+
+    @functools.cached_property
+    def _modes(self) -> dict[tuple[int, float], tuple[Channel, int]]:
+        """Channel and number of equal modes: what holds for one of them holds for all."""
+        keys = [(id(c), float(n)) for c, n in zip(self.channels, self.aspect, strict=True)]
+        return {key: (c, keys.count(key)) for key, c in zip(keys, self.channels, strict=True)}
+
+    def _log_noise(self, log_t: Array) -> tuple[Array, Array]:
+        """Return log Delta and its slope at log t, as `at` does, and nothing else."""
+        t = np.exp(log_t)
+        log_noise, slope = -log_t, np.full_like(log_t, -1.0)
+        for (_, n), (channel, count) in self._modes.items():
+            _, M, elasticity, _ = channel.at(t, n)
+            log_noise = log_noise + count * np.log(n * M)
+            slope += count * elasticity / (1 + elasticity)
+        return log_noise, slope
 
     def turning_points(self) -> Array:
         """Return the t at which Delta(t) turns, ascending: minima and maxima alternate, (T23)."""
@@ -152,7 +170,7 @@ class FixedPointCurve:
         changes = np.flatnonzero(signs[1:] * signs[:-1] < 0)
         log_t = np.log(self.t)
         roots = [
-            brentq(lambda s: float(self.at(np.exp(s))[2][0]), log_t[i], log_t[i + 1], xtol=1e-13)
+            brentq(lambda s: self._log_noise(np.array([s]))[1][0], *log_t[i : i + 2], xtol=1e-13)
             for i in changes
         ]
         return np.exp(np.array(roots))
@@ -175,8 +193,8 @@ class FixedPointCurve:
         right = np.full_like(guess, s[-1])
         sign = 1.0 if rising else -1.0
         for _ in range(60):
-            _, value, slope, _ = self.at(np.exp(guess))
-            error = np.log(value) - target
+            value, slope = self._log_noise(guess)
+            error = value - target
             above = sign * error > 0
             right, left = np.where(above, guess, right), np.where(above, left, guess)
             with np.errstate(divide="ignore", invalid="ignore"):

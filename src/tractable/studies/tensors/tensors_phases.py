@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from tractable.tensors import PhaseDiagram, Thresholds
+
 # Closed form for cubes of order 3, unit variance: Delta(M) = M^2 (1 + m - M) / (M - m), m = mean^2.
 TABLE_MEANS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.34)
 TABLE_IT = (0.23165, 0.23990, 0.25436, 0.27627, 0.30772, 0.35226, 0.40145)
@@ -57,10 +59,7 @@ class TensorsPhases(Study):
     @property
     def noises(self) -> np.ndarray:
         """Noise levels from half the algorithmic threshold to 1.6 times, (n_noise,)."""
-        from tractable.tensors import thresholds
-
-        alg = thresholds((1, 1, 1), self.prior).alg
-        return np.linspace(0.5, 1.6, self.n_noise) * alg
+        return np.linspace(0.5, 1.6, self.n_noise) * cube_thresholds(self.prior).alg
 
     def measure(self, run: Run) -> xr.Dataset:
         import xarray as xr
@@ -88,22 +87,14 @@ class TensorsPhases(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.tensors import (
-            branch_overlaps,
-            fixed_point_curve,
-            phase_diagram,
-            thresholds,
-            tricritical_mean,
-        )
+        from tractable.tensors import branch_overlaps, fixed_point_curve
 
-        means, levels = self._axes()
-        diagram = phase_diagram(("mean", means), ("noise", levels), progress=False)
-        fine = np.union1d(
-            np.linspace(0.02, 1.25, 300) * float(thresholds((1, 1, 1), self.prior).dyn), self.noises
-        )
+        means, levels = axes(self.n_grid)
+        diagram = phase_map(self.n_grid)
+        here = cube_thresholds(self.prior)
+        fine = np.union1d(np.linspace(0.02, 1.25, 300) * float(here.dyn), self.noises)
         found, best = branch_overlaps(fixed_point_curve((1, 1, 1), self.prior), fine)
         alg, it, dyn = table_thresholds()
-        here = thresholds((1, 1, 1), self.prior)
         one = {"units": "1"}
         return xr.Dataset(
             {
@@ -119,13 +110,10 @@ class TensorsPhases(Study):
                 "alg": ((), here.alg, one),
                 "it": ((), here.it, one),
                 "dyn": ((), here.dyn, one),
-                "tricritical": ((), tricritical_mean((1, 1, 1)), one),
+                "tricritical": ((), tricritical(), one),
             },
             coords={"mean": means, "level": levels, "noise": fine, "table": list(TABLE_MEANS)},
         )
-
-    def _axes(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.linspace(0.0, 0.5, self.n_grid), np.linspace(0.01, 0.55, self.n_grid)
 
     def jump(self, theory: xr.Dataset, measured: xr.Dataset) -> np.ndarray:
         """Return the noise at which each draw's overlap falls half-way below the optimum."""
@@ -209,13 +197,40 @@ class TensorsPhases(Study):
         return cost_of((self.side,) * 3, self.prior, 0.2, self.n_noise * self.n_draws, 60)
 
 
-@functools.cache
-def table_thresholds() -> tuple[tuple[float, ...], ...]:
-    """Return delta_alg, delta_it and delta_dyn of the table's means: no field changes them."""
+def axes(n_grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prior means and the noise levels of the phase map."""
+    return np.linspace(0.0, 0.5, n_grid), np.linspace(0.01, 0.55, n_grid)
+
+
+@functools.lru_cache(maxsize=8)
+def phase_map(n_grid: int) -> PhaseDiagram:
+    """Return the phase map, which only the grid changes."""
+    from tractable.tensors import phase_diagram
+
+    means, levels = axes(n_grid)
+    return phase_diagram(("mean", means), ("noise", levels), progress=False)
+
+
+@functools.lru_cache(maxsize=256)
+def cube_thresholds(prior: str) -> Thresholds:
+    """Return the thresholds of a cube."""
     from tractable.tensors import thresholds
 
-    rows = [thresholds((1, 1, 1), f"gaussian({mean})") for mean in TABLE_MEANS]
+    return thresholds((1, 1, 1), prior)
+
+
+def table_thresholds() -> tuple[tuple[float, ...], ...]:
+    """Return delta_alg, delta_it and delta_dyn of the table's means."""
+    rows = [cube_thresholds(f"gaussian({mean})") for mean in TABLE_MEANS]
     return tuple(tuple(getattr(row, name) for row in rows) for name in ("alg", "it", "dyn"))
+
+
+@functools.cache
+def tricritical() -> float:
+    """Return the prior mean beyond which a cube has no hard phase."""
+    from tractable.tensors import tricritical_mean
+
+    return tricritical_mean((1, 1, 1))
 
 
 TABLE = "equal free entropies by direct evaluation, docs/theory/tensors.md (T24)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -13,6 +14,8 @@ from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
+
+    from tractable.tensors import Thresholds
 
 SE = "state evolution, docs/theory/tensors.md (T18)"
 # Prior, noise variance, start: an easy setting of each family; Rademacher only from the truth.
@@ -89,20 +92,7 @@ class TensorsPriors(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.tensors import as_prior, state_evolution, thresholds
-
-        cube = (1, 1, 1)
-        overlap, scale = [], []
-        for prior, noise, start in SETTINGS:
-            how = "informed" if start == "truth" else "uninformed"
-            result = state_evolution(cube, prior, noise, start=how, tol=1e-9)
-            overlap.append(result.overlap[0, 0, 0])
-            scale.append(float(as_prior(prior).moments(1)[1]))
-        reference = [
-            state_evolution(cube, prior, noise, tol=1e-9).overlap[0, 0, 0]
-            for prior, noise, _ in REFERENCE
-        ]
-        signs = thresholds(cube, "rademacher")
+        overlap, scale, reference, signs = evolved()
         one = {"units": "1"}
         return xr.Dataset(
             {
@@ -204,3 +194,22 @@ class TensorsPriors(Study):
 
         n = self.n_draws * len(SETTINGS)
         return cost_of((self.side,) * 3, "truncated-gaussian(0, 1)", 0.3, n, 30)
+
+
+@functools.cache
+def evolved() -> tuple[list[float], list[float], list[float], Thresholds]:
+    """Return overlaps, second moments, the reference, the thresholds of signs: no field changes."""
+    from tractable.tensors import as_prior, state_evolution, thresholds
+
+    cube = (1, 1, 1)
+    overlap, scale = [], []
+    for prior, noise, start in SETTINGS:
+        how = "informed" if start == "truth" else "uninformed"
+        result = state_evolution(cube, prior, noise, start=how, tol=1e-9)
+        overlap.append(float(result.overlap[0, 0, 0]))
+        scale.append(float(as_prior(prior).moments(1)[1]))
+    reference = [
+        float(state_evolution(cube, prior, noise, tol=1e-9).overlap[0, 0, 0])
+        for prior, noise, _ in REFERENCE
+    ]
+    return overlap, scale, reference, thresholds(cube, "rademacher")

@@ -105,7 +105,7 @@ class TensorsShape(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.tensors import state_evolution, tricritical_mean
+        from tractable.tensors import state_evolution
 
         table = thresholds_of(SHAPES, (TABLE_MEAN,))[0]
         grid = thresholds_of(tuple(map(tuple, self.triangle)), (TABLE_MEAN,))[0]
@@ -121,7 +121,7 @@ class TensorsShape(Study):
                 **{f"table_{name}": ("row", table[:, i], one) for i, name in enumerate(names)},
                 **{name: ("shape", grid[:, i], one) for i, name in enumerate(names)},
                 "hard_width": (("mean", "length"), hard_width(long), one),
-                "tricritical": ("length", [tricritical_mean((1, 1, k)) for k in self.lengths], one),
+                "tricritical": ("length", [tricritical(float(k)) for k in self.lengths], one),
                 "aspect": (("shape", "mode"), self.triangle, one),
                 "overlap": (("array", "mode"), np.stack(overlap), one),
             },
@@ -288,10 +288,25 @@ def hard_width(found: np.ndarray) -> np.ndarray:
     return np.where(jumps, found[..., 1] - np.where(jumps, found[..., 0], 0.0), 0.0)
 
 
-@functools.lru_cache(maxsize=16)
 def thresholds_of(shapes: tuple[tuple[float, ...], ...], means: tuple[float, ...]) -> np.ndarray:
-    """Return delta_alg, delta_it and delta_dyn, (means, shapes, 3); no other field changes them."""
+    """Return delta_alg, delta_it and delta_dyn, (means, shapes, 3)."""
+    # The order of the sizes changes nothing: most shapes of a triangle are there several times.
+    keys = [tuple(sorted(round(float(n), 13) for n in shape)) for shape in shapes]
+    return np.array([[three_thresholds(key, float(mean)) for key in keys] for mean in means])
+
+
+@functools.lru_cache(maxsize=4096)
+def three_thresholds(shape: tuple[float, ...], mean: float) -> tuple[float, float, float]:
+    """Return delta_alg, delta_it and delta_dyn."""
     from tractable.tensors import thresholds
 
-    found = [[thresholds(shape, f"gaussian({mean})") for shape in shapes] for mean in means]
-    return np.array([[(t.alg, t.it, t.dyn) for t in row] for row in found])
+    found = thresholds(shape, f"gaussian({mean})")
+    return found.alg, found.it, found.dyn
+
+
+@functools.lru_cache(maxsize=256)
+def tricritical(length: float) -> float:
+    """Return the prior mean beyond which nothing jumps, of arrays 1 : 1 : length."""
+    from tractable.tensors import tricritical_mean
+
+    return tricritical_mean((1.0, 1.0, length))

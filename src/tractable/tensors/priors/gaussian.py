@@ -86,6 +86,13 @@ class Gaussian:
         var = np.broadcast_to(np.asarray(self.var, float), (rank,))
         return mean, torch.as_tensor(np.diag(var))
 
+    def scalars(self) -> tuple[float, float]:
+        """Return the mean and the variance at rank 1."""
+        if self.cov is None and isinstance(self.mean, float) and isinstance(self.var, float):
+            return self.mean, self.var
+        mean, cov = self.parameters(1)
+        return float(mean), float(cov)
+
     def log_z(self, A: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         """Return log Z (T9), shape (..., N)."""
         A, m, C, h, log_det = self._tilted(A, u)
