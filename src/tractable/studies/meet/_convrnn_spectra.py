@@ -31,6 +31,7 @@ ONE = {"units": "1"}
 # --- theory ----------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=256)
 def point(kernel: str, q_star: float) -> JacobianSpectrum:
     """Return one layer at the point at which a cell with such a kernel starts."""
     with quiet():  # q* repels at small q: the cells here start at it
@@ -46,6 +47,12 @@ def law(kernel: str, q_star: float, depth: int) -> JacobianSpectrum:
     ensemble = "orthogonal" if kernel == "delta-orthogonal" else "gaussian"
     with quiet():
         return JacobianSpectrum("elu", depth, ensemble, q=q_star)
+
+
+@functools.lru_cache(maxsize=256)
+def quantiles(kernel: str, q_star: float, depth: int, n: int) -> np.ndarray:
+    """Return n equally spaced quantiles of the singular values."""
+    return law(kernel, q_star, depth).quantile((np.arange(n) + 0.5) / n) ** 0.5
 
 
 def survival(steps: int, side: int = SIDE, taps: int = TAPS) -> float:

@@ -161,7 +161,8 @@ class MeetConvrnnSpectra(Study):
         p = (np.arange(N_PROBABILITIES) + 0.5) / N_PROBABILITIES
         times = sorted(self.steps)
         quantile = [
-            [parts.law(kernel, self.q_star, t).quantile(p) ** 0.5 for t in times] for kernel in LAWS
+            [parts.quantiles(kernel, self.q_star, t, N_PROBABILITIES) for t in times]
+            for kernel in LAWS
         ]
         square = [[parts.mean_square(kernel, self.q_star, t) for t in times] for kernel in KERNELS]
         over_task = [parts.mean_square(k, self.q_star, parts.task_steps()) for k in LEARNERS]

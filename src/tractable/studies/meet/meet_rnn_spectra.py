@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -101,13 +102,12 @@ class MeetRnnSpectra(Study):
         """Quantiles of the deep network's singular values, and its chi; of the fields alone."""
         import xarray as xr
 
-        p = (np.arange(N_PROBABILITIES) + 0.5) / N_PROBABILITIES
-        laws = [
-            [[law(weights, point, t) for t in sorted(self.steps)] for point in POINTS]
+        found = [
+            [[quantiles(weights, point, t) for t in sorted(self.steps)] for point in POINTS]
             for weights in ENSEMBLES
         ]
-        quantile = [[[one.quantile(p) ** 0.5 for one in row] for row in rows] for rows in laws]
-        chi = [[row[0].chi for row in rows] for rows in laws]
+        quantile = [[[s for s, _ in row] for row in rows] for rows in found]
+        chi = [[row[0][1] for row in rows] for rows in found]
         dims = ("ensemble", "point", "steps", "p")
         return xr.Dataset(
             {
@@ -118,7 +118,7 @@ class MeetRnnSpectra(Study):
                 "ensemble": list(ENSEMBLES),
                 "point": list(POINTS),
                 "steps": sorted(self.steps),
-                "p": ("p", p, PROBABILITY),
+                "p": ("p", probabilities(), PROBABILITY),
             },
         )
 
@@ -204,6 +204,18 @@ def law(weights: str, point: str, depth: int) -> JacobianSpectrum:
 
     with quiet():  # q* repels at small q: the networks here start at it
         return JacobianSpectrum("tanh", depth, weights, **POINTS[point])  # type: ignore[arg-type]  # numbers by name
+
+
+def probabilities() -> np.ndarray:
+    """Return the probabilities of the quantiles."""
+    return (np.arange(N_PROBABILITIES) + 0.5) / N_PROBABILITIES
+
+
+@functools.lru_cache(maxsize=256)
+def quantiles(weights: str, point: str, depth: int) -> tuple[np.ndarray, float]:
+    """Return the quantiles of the singular values of a deep network at a point, and its chi."""
+    deep = law(weights, point, depth)
+    return deep.quantile(probabilities()) ** 0.5, float(deep.chi)
 
 
 def singular_values(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -70,7 +71,7 @@ class SpectraDeep(Study):
         s = np.empty((len(NETS), len(self.depths), p.size))
         for i, (_, phi, ensemble, q) in enumerate(NETS):
             for j, depth in enumerate(self.depths):
-                s[i, j] = np.sqrt(spectrum(phi, depth, ensemble, q).quantile(p))
+                s[i, j] = singular_quantiles(phi, depth, ensemble, q, tuple(p))
         coords = {"net": [net[0] for net in NETS], "depth": list(self.depths), "p": p}
         return xr.Dataset({"s": (("net", "depth", "p"), s, {"units": "1"})}, coords=coords)
 
@@ -123,3 +124,11 @@ class SpectraDeep(Study):
         flops = layers * 8.0 * self.width**3
         flops += len(NETS) * self.n_seeds * len(self.depths) * 20.0 * self.width**3
         return Cost(flops, 80.0 * self.width**2, flops / 8e9 + 2)
+
+
+@functools.lru_cache(maxsize=256)
+def singular_quantiles(
+    phi: str, depth: int, ensemble: str, q: float, p: tuple[float, ...]
+) -> np.ndarray:
+    """Return the quantiles of the singular values of one network."""
+    return np.sqrt(spectrum(phi, depth, ensemble, q).quantile(p))
