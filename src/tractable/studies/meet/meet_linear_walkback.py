@@ -372,12 +372,18 @@ def in_planes(maps: np.ndarray, noise: np.ndarray, basis: np.ndarray) -> np.ndar
     within = basis.T @ maps @ basis
     around = basis.T @ noise @ basis
     parts = [slice(2 * k, 2 * k + 2) for k in range(len(basis) // 2)]
-    return np.array(
-        [
-            [[rate(one[part, part], around[part, part]) for one in net] for part in parts]
-            for net in within
-        ]
-    )
+    return np.stack([plane_rates(within[..., one, one], around[one, one]) for one in parts], 1)
+
+
+def plane_rates(maps: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return what `rate` does of each of many operators in a plane, shape (...)."""
+    if np.abs(np.linalg.eigvals(maps)).max() >= 1:
+        return np.vectorize(lambda one: rate(one, noise), signature="(n,n)->()")(maps)  # refuses
+    # (W13): (1 - A x A) vec(Sigma) = vec(D), in four numbers
+    twice = np.einsum("...ij,...kl->...ikjl", maps, maps).reshape(*maps.shape[:-2], 4, 4)
+    cov = np.linalg.solve(np.eye(4) - twice, noise.reshape(4, 1)).reshape(maps.shape)
+    inner = np.linalg.solve(noise, (np.eye(2) - maps @ maps) @ cov)
+    return np.asarray(inner.trace(axis1=-2, axis2=-1) - 2)
 
 
 def deep_strengths(maps: np.ndarray, matrix: np.ndarray) -> np.ndarray:

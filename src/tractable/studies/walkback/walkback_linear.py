@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -74,53 +75,7 @@ class WalkbackLinear(Study):
         return xr.merge(parts)
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
-        import xarray as xr
-
-        from tractable.walkback import (
-            area_rate,
-            damped_reversal,
-            gaussian_ladder,
-            linear_bound,
-            linear_entropy_production,
-            linear_log_prob,
-            ou_entropy_production,
-            tied_ladder,
-        )
-
-        pairs = operators()
-        turn = pairs[0][0]
-        history = damped_reversal(turn, np.eye(2) / 2, COVARIANCE, steps=100)
-        full = damped_reversal(turn, np.eye(2) / 2, COVARIANCE, steps=100, damping=1.0)
-        found = [
-            gaussian_ladder(f ** np.arange(n), sigma=SIGMA, v=1.0)
-            for f, n in zip(FACTORS, LENGTHS, strict=True)
-        ]
-        small = np.array([0.1, 0.01, 0.001])
-        drift = np.array([[1.0, -1.5], [0.7, 2.0]])
-        flow = ou_entropy_production(drift, np.eye(2))
-        error = [
-            abs(linear_entropy_production(np.eye(2) - drift * dt, 2 * np.eye(2) * dt) / dt - flow)
-            for dt in small
-        ]
-        x = np.array([[0.3, -0.2]])
-        return xr.Dataset(
-            {
-                "rate": ("operator", [linear_entropy_production(a, d) for a, d in pairs], RATE),
-                "area": ("operator", [area_rate(a, d)[0, 1] for a, d in pairs], ONE),
-                "bound": ((), linear_bound(x, *CASE())[0][0], NATS),
-                "log_prob": ((), linear_log_prob(x, *CASE())[0], NATS),
-                "damped_rate": ("iteration", history.rate, RATE),
-                "full_rate": ("iteration", full.rate, RATE),
-                "variance": ("axis", np.diag(COVARIANCE), ONE),
-                "generated": ("factor", [one.generated for one in found], ONE),
-                "end": ("factor", [one.walked[-1] for one in found], ONE),
-                "dissipation": ("factor", [one.dissipation.sum() for one in found], NATS),
-                "tied": ("tied_factor", [tied_ladder(f ** np.arange(8))[2] for f in TIED], ONE),
-                "small_step_error": ("dt", error, RATE),
-            },
-            coords={"operator": list(OPERATORS), "factor": list(FACTORS),
-                    "tied_factor": list(TIED), "dt": small},
-        )  # fmt: skip
+        return closed_forms().copy(deep=True)
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         for name in OPERATORS:
@@ -417,3 +372,55 @@ def tied(run: Run, n_updates: int) -> xr.Dataset:
                 )  # fmt: skip
         variance.append(float(operator.stationary()[1][0, 0]))
     return xr.Dataset({"tied": ("tied_factor", variance, ONE)}, coords={"tied_factor": list(TIED)})
+
+
+@functools.cache
+def closed_forms() -> xr.Dataset:
+    """Return the theory's numbers; no field changes them."""
+    import xarray as xr
+
+    from tractable.walkback import (
+        area_rate,
+        damped_reversal,
+        gaussian_ladder,
+        linear_bound,
+        linear_entropy_production,
+        linear_log_prob,
+        ou_entropy_production,
+        tied_ladder,
+    )
+
+    pairs = operators()
+    turn = pairs[0][0]
+    history = damped_reversal(turn, np.eye(2) / 2, COVARIANCE, steps=100)
+    full = damped_reversal(turn, np.eye(2) / 2, COVARIANCE, steps=100, damping=1.0)
+    found = [
+        gaussian_ladder(f ** np.arange(n), sigma=SIGMA, v=1.0)
+        for f, n in zip(FACTORS, LENGTHS, strict=True)
+    ]
+    small = np.array([0.1, 0.01, 0.001])
+    drift = np.array([[1.0, -1.5], [0.7, 2.0]])
+    flow = ou_entropy_production(drift, np.eye(2))
+    error = [
+        abs(linear_entropy_production(np.eye(2) - drift * dt, 2 * np.eye(2) * dt) / dt - flow)
+        for dt in small
+    ]
+    x = np.array([[0.3, -0.2]])
+    return xr.Dataset(
+        {
+            "rate": ("operator", [linear_entropy_production(a, d) for a, d in pairs], RATE),
+            "area": ("operator", [area_rate(a, d)[0, 1] for a, d in pairs], ONE),
+            "bound": ((), linear_bound(x, *CASE())[0][0], NATS),
+            "log_prob": ((), linear_log_prob(x, *CASE())[0], NATS),
+            "damped_rate": ("iteration", history.rate, RATE),
+            "full_rate": ("iteration", full.rate, RATE),
+            "variance": ("axis", np.diag(COVARIANCE), ONE),
+            "generated": ("factor", [one.generated for one in found], ONE),
+            "end": ("factor", [one.walked[-1] for one in found], ONE),
+            "dissipation": ("factor", [one.dissipation.sum() for one in found], NATS),
+            "tied": ("tied_factor", [tied_ladder(f ** np.arange(8))[2] for f in TIED], ONE),
+            "small_step_error": ("dt", error, RATE),
+        },
+        coords={"operator": list(OPERATORS), "factor": list(FACTORS),
+                "tied_factor": list(TIED), "dt": small},
+    )  # fmt: skip
