@@ -25,6 +25,7 @@ from tractable.linear.inputs import check_count, check_size
 from tractable.linear.records import brief, from_dataset, to_dataset
 from tractable.linear.spikes import spiked
 from tractable.linear.strengths import check_depth, deep_strength
+from tractable.linear.universal import growth_table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -257,6 +258,8 @@ def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -
     True
     """
     if depth != 2 or s.size == 0 or s.min() < max(1e-12, (1 + 1e-9) * a0):
+        if depth > 2 and s.size and s.min() > max(1e-12, (1 + 1e-9) * a0):
+            return grown_strengths(s, t, a0, depth, tau)
         return np.asarray(deep_strength(s[:, None], t, a0, depth, tau=tau))
     # s / (1 + (s / a0 - 1) exp(-2 s t / tau)); times are rows, so that memory is in order
     rate, start = (2 / tau) * s, s / a0 - 1
@@ -275,6 +278,27 @@ def learned_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -
     u *= start
     u += 1
     return np.divide(s, u, out=u).T
+
+
+def grown_strengths(s: Floats, t: Floats, a0: float, depth: int, tau: float) -> Floats:
+    """Return what `deep_strength` does for depths above 2 and growing modes, 0 < a0 < s.
+
+    Examples
+    --------
+    >>> s, t = np.array([3.0, 1.0]), np.linspace(0, 9, 4)
+    >>> here = grown_strengths(s, t, 1e-5, 4, 1.0)
+    >>> bool(np.allclose(here, deep_strength(s[:, None], t, 1e-5, 4), rtol=1e-11))
+    True
+    """
+    table, start = growth_table(1 - 2 / depth), a0 / s
+    begin = table.value(np.log(start) - np.log1p(-start))
+    rate = depth / tau * s ** (2 - 2 / depth)
+    with np.errstate(over="ignore"):
+        u = np.exp(-table.inverse(begin[:, None] + rate[:, None] * t))
+    u += 1
+    np.divide(s[:, None], u, out=u)
+    u[:, t == 0] = a0
+    return u
 
 
 def evenly_spaced(t: Floats, rate: Floats) -> bool:
