@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -172,24 +173,17 @@ def transfer_benefit(
     overlaps = _overlaps(q, len(s_a), len(s_b))
     if noise_convention == "n_out":
         s_a, s_b = s_a * np.sqrt(aspect_a), s_b * np.sqrt(aspect_b)
-    alone = generalization_curve(
-        s_a,
-        aspect_a,
-        [0.0],
-        n_in=n_in,
-        n_hidden=n_hidden,
-        depth=depth,
-        init_strength=init_strength,
-        tau=tau,
+    t_alone, alone = _alone(
+        tuple(s_a.tolist()), aspect_a, n_in, n_hidden, init_strength, depth, tau
     )
     t_joint, joint = _joint(
         s_a, s_b, overlaps, aspect_a, aspect_b, n_in, n_hidden, init_strength, depth, tau
     )
     return TransferResult(
-        benefit=alone.test_opt - joint,
-        alone=alone.test_opt,
+        benefit=alone - joint,
+        alone=alone,
         joint=joint,
-        t_alone=alone.t_opt,
+        t_alone=t_alone,
         t_joint=t_joint,
     )
 
@@ -284,6 +278,23 @@ def _overlaps(q: Numbers | Sequence[Sequence[float]], r_a: int, r_b: int) -> Flo
             f"{np.linalg.norm(values, 2):g}"
         )
     return values
+
+
+@lru_cache(maxsize=256)  # one task A, and many of B and overlaps
+def _alone(
+    s_a: tuple[float, ...],
+    aspect: float,
+    n_in: int,
+    n_hidden: int | None,
+    a0: float,
+    depth: int,
+    tau: float,
+) -> tuple[float, float]:
+    """Return time and value of the smallest test error of A alone."""
+    curve = generalization_curve(
+        s_a, aspect, [0.0], n_in=n_in, n_hidden=n_hidden, depth=depth, init_strength=a0, tau=tau
+    )
+    return curve.t_opt, curve.test_opt
 
 
 def _joint(

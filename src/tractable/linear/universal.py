@@ -67,37 +67,38 @@ class UniversalFunction:
         if not 0 <= e <= NEARLY_EXACT:  # Newton: the quintic is right to 1e-10
             slope = np.exp(e * np.logaddexp(0, -x))
             x = np.clip(x - (self._interpolate(x) - middle) / slope, -EDGE, EDGE)
-        offset = low + np.exp(e * EDGE) / e
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left = -np.log(-e * (np.minimum(value, low) - offset)) / e
-        return np.where(value < low, left, np.where(value > high, EDGE + (value - high), x))
+        x += value - middle  # J rises as x beyond the right end
+        if (below := value < low).any():
+            offset = low + np.exp(e * EDGE) / e
+            with np.errstate(divide="ignore", invalid="ignore"):
+                x[below] = -np.log(-e * (value[below] - offset)) / e
+        return x
 
     def _within(self, value: np.ndarray) -> np.ndarray:
         """Return x where J is in the table: in each cell a quintic of the share of J's rise."""
         cell = np.interp(value, self.values, np.arange(len(self.nodes))).astype(np.intp)
-        table = self._backward.take(np.minimum(cell, len(self.nodes) - 2), axis=0)
-        u = (value - table[:, 0]) * table[:, 1]
-        x = table[:, 7].copy()
-        for k in (6, 5, 4, 3, 2):
+        np.minimum(cell, len(self.nodes) - 2, out=cell)
+        start, per_rise, *powers = self._backward
+        u = value - start.take(cell)
+        u *= per_rise.take(cell)
+        x = powers[-1].take(cell)
+        for power in powers[-2::-1]:
             x *= u
-            x += table[:, k]
+            x += power.take(cell)
         return x
 
     @cached_property
-    def _backward(self) -> np.ndarray:
+    def _backward(self) -> tuple[np.ndarray, ...]:
         """Return for each cell the first J, 1 over its rise, and a quintic that gives x."""
         rise = np.diff(self.values)
         first, bend = 1 / self.slopes, -self.curvatures / self.slopes**3  # dx/dJ, d^2x/dJ^2
         x0, d0, d1 = self.nodes[:-1], first[:-1] * rise, first[1:] * rise
         c0, c1 = bend[:-1] * rise**2 / 2, bend[1:] * rise**2 / 2
         gap, turn, curve = STEP - d0 - c0, d1 - d0 - 2 * c0, c1 - c0
-        return np.stack(
-            [
-                *(self.values[:-1], 1 / rise, x0, d0, c0),
-                *(10 * gap - 4 * turn + curve, 7 * turn - 15 * gap - 2 * curve),
-                6 * gap - 3 * turn + curve,
-            ],
-            axis=-1,
+        return (
+            *(self.values[:-1], 1 / rise, x0, d0, c0),
+            *(10 * gap - 4 * turn + curve, 7 * turn - 15 * gap - 2 * curve),
+            6 * gap - 3 * turn + curve,
         )
 
     def _interpolate(self, x: np.ndarray) -> np.ndarray:
