@@ -177,8 +177,9 @@ def transfer_benefit(
         tuple(s_a.tolist()), aspect_a, n_in, n_hidden, init_strength, depth, tau
     )
     t_joint, joint = _joint(
-        s_a, s_b, overlaps, aspect_a, aspect_b, n_in, n_hidden, init_strength, depth, tau
-    )
+        tuple(s_a.tolist()), tuple(s_b.tolist()), tuple(overlaps.ravel().tolist()),
+        aspect_a, aspect_b, n_in, n_hidden, init_strength, depth, tau,
+    )  # fmt: skip
     return TransferResult(
         benefit=alone - joint,
         alone=alone,
@@ -297,10 +298,11 @@ def _alone(
     return curve.t_opt, curve.test_opt
 
 
+@lru_cache(maxsize=4096)  # a curve over the overlap, and the overlap at which it turns
 def _joint(
-    s_a: Floats,
-    s_b: Floats,
-    overlaps: Floats,
+    of_task_a: tuple[float, ...],
+    of_task_b: tuple[float, ...],
+    overlaps: tuple[float, ...],
     aspect_a: float,
     aspect_b: float,
     n_in: int,
@@ -310,8 +312,10 @@ def _joint(
     tau: float,
 ) -> tuple[float, float]:
     """Return time and value of the smallest test error of A, when A and B are learned together."""
-    gram = np.block([[np.eye(len(s_a)), overlaps], [overlaps.T, np.eye(len(s_b))]])
-    both = np.concatenate([s_a, s_b])
+    both, s_a = np.array(of_task_a + of_task_b), np.array(of_task_a)
+    gram = np.eye(len(both))
+    gram[: len(s_a), len(s_a) :] = np.reshape(overlaps, (len(s_a), -1))
+    gram[len(s_a) :, : len(s_a)] = gram[: len(s_a), len(s_a) :].T
     eigenvalue, vector = np.linalg.eigh(both[:, None] * gram * both)
     order = np.argsort(eigenvalue)[::-1]
     s = np.sqrt(np.maximum(eigenvalue[order], 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ class Case(NamedTuple):
     Y_test: np.ndarray
 
 
+@functools.lru_cache(maxsize=64)
 def generated(seed: int) -> Case:
     """Return a noisy task of rank 3 on Gaussian inputs: 450 examples, and 3000 for the test."""
     from tractable.linear import noisy_task
@@ -27,11 +29,17 @@ def generated(seed: int) -> Case:
     return Case("generated task", task.X[:450], task.Y[:450], task.X[450:], task.Y[450:])
 
 
-def digits(n_examples: int, random: np.random.Generator) -> Case:
-    """Return the pixels of lower halves of digits from those of upper halves."""
+@functools.cache
+def digit_images() -> np.ndarray:
+    """Return the pixels of all digits, in rows."""
     from sklearn.datasets import load_digits
 
-    images = load_digits().data / 16.0
+    return np.asarray(load_digits().data / 16.0)
+
+
+def digits(n_examples: int, random: np.random.Generator) -> Case:
+    """Return the pixels of lower halves of digits from those of upper halves."""
+    images = digit_images()
     inputs, outputs = images[:, :32], images[:, 32:]
     inputs = inputs[:, inputs.std(0) > 0.1]  # the corners are almost always empty
     outputs = outputs[:, outputs.std(0) > 0.1]

@@ -36,6 +36,7 @@ class LinearStopping(Study):
     presets: ClassVar = {
         "smoke": {"n_splits": 2, "learning_rate": 0.05},
         "paper": {"n_splits": 50, "learning_rate": 0.002},
+        "explore": {"n_splits": 3},
     }
 
     x: str = ""

@@ -44,6 +44,7 @@ class LinearTransfer(Study):
             "overlaps": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
             "n_seeds": 30,
         },
+        "explore": {"n_map": 6},
     }
 
     n_in: Annotated[int, Range(4, 2000, log=True)] = 100
@@ -62,6 +63,8 @@ class LinearTransfer(Study):
     """Initial strength of each mode."""
     n_seeds: Annotated[int, Range(2, 1000, log=True)] = 24
     """Noisy pairs of tasks of each kind."""
+    n_map: Annotated[int, Range(3, 300)] = 30
+    """Strengths of B in the map of the benefit, and three quarters of its overlaps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,8 +116,8 @@ class LinearTransfer(Study):
             ]
             for a in self.strengths_a
         ]
-        map_b = np.geomspace(0.3, 30, 30)
-        map_q = np.linspace(0, 1, 41)
+        map_b = np.geomspace(0.3, 30, self.n_map)
+        map_q = np.linspace(0, 1, 4 * self.n_map // 3 + 1)
         shown = self.strengths_a[len(self.strengths_a) // 2]
         chart = [[value(shown, b, q) for q in map_q] for b in map_b]
         return xr.Dataset(

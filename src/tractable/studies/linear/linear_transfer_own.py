@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SOURCE = "Lampinen, Ganguli 2019, arXiv:1809.10374, section 3"
 STRENGTHS = ((3.0, 1.5), (6.0, 4.0))  # of the two tasks of the generated example
-OVERLAPS = np.linspace(0.0, 1.0, 41)
 UNITS = {"units": "1"}
 
 
@@ -37,6 +36,7 @@ class LinearTransferOwn(Study):
     presets: ClassVar = {
         "smoke": {"n_in": 60, "n_out": 40, "n_draws": 2},
         "paper": {"n_in": 400, "n_out": 400, "n_draws": 24},
+        "explore": {"n_curve": 9},
     }
 
     x: str = ""
@@ -62,6 +62,8 @@ class LinearTransferOwn(Study):
     """Outputs of each of its tasks."""
     n_draws: Annotated[int, Range(2, 1000, log=True)] = 8
     """Noisy draws of each."""
+    n_curve: Annotated[int, Range(3, 1000)] = 41
+    """Overlaps of the theory's curve."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,7 +141,8 @@ class LinearTransferOwn(Study):
             overlap = q * np.eye(len(strengths[0]), len(strengths[1]))
             return transfer_benefit(*strengths, overlap, *aspects, **settings).benefit
 
-        places = np.union1d(OVERLAPS, [] if self.x else self.overlaps)
+        places = np.linspace(0.0, 1.0, self.n_curve)
+        places = np.union1d(places, [] if self.x else self.overlaps)
         curve = [benefit(q) for q in places]
         return xr.Dataset({"benefit": ("q", curve, UNITS)}, coords={"q": places})
 

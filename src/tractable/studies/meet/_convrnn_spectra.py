@@ -42,6 +42,7 @@ def point(kernel: str, q_star: float) -> JacobianSpectrum:
         return JacobianSpectrum("elu", 1, "gaussian", sigma_w=sigma_w, sigma_b=critical.sigma_b)
 
 
+@functools.lru_cache(maxsize=64)  # with the table of its distribution
 def law(kernel: str, q_star: float, depth: int) -> JacobianSpectrum:
     """Return the theory of a deep network with the matrices of a centered kernel."""
     ensemble = "orthogonal" if kernel == "delta-orthogonal" else "gaussian"

@@ -27,7 +27,6 @@ KERNELS = ("torch default", "Gaussian", "centered Gaussian", "delta-orthogonal")
 LAWS = {"centered Gaussian": "gaussian", "delta-orthogonal": "orthogonal"}
 SPREAD = ("torch default", "Gaussian")  # weight on all taps: padding takes a share of it
 LEARNERS = ("torch default", "Gaussian", "delta-orthogonal")
-N_PROBABILITIES = 200
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class MeetConvrnnSpectra(Study):
             "n_seeds": 10,
             "updates": 3000,
         },
+        "explore": {"steps": (4,), "n_quantiles": 30},
     }
 
     channels: Annotated[int, Range(2, 1000, log=True)] = 48
@@ -82,6 +82,8 @@ class MeetConvrnnSpectra(Study):
     """Of Adam, at the peak of one cycle."""
     n_test: Annotated[int, Range(10, 1500)] = 500
     """Test digits; the other ones of 1,797 are for training."""
+    n_quantiles: Annotated[int, Range(3, 10_000, log=True)] = 200
+    """Quantiles of the theory's laws."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,10 +160,10 @@ class MeetConvrnnSpectra(Study):
 
         from tractable.studies.meet import _convrnn_spectra as parts
 
-        p = (np.arange(N_PROBABILITIES) + 0.5) / N_PROBABILITIES
+        p = (np.arange(self.n_quantiles) + 0.5) / self.n_quantiles
         times = sorted(self.steps)
         quantile = [
-            [parts.quantiles(kernel, self.q_star, t, N_PROBABILITIES) for t in times]
+            [parts.quantiles(kernel, self.q_star, t, self.n_quantiles) for t in times]
             for kernel in LAWS
         ]
         square = [[parts.mean_square(kernel, self.q_star, t) for t in times] for kernel in KERNELS]

@@ -31,7 +31,6 @@ ENSEMBLES = ("gaussian", "orthogonal")
 WEIGHTS = (*ENSEMBLES, "symmetric")
 FREE = "arXiv:1802.09979 for untied layers; powers of R-diagonal elements have the law of products"
 CONTROL = "the argument needs weights that are free from their transposes"
-N_PROBABILITIES = 200
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class MeetRnnSpectra(Study):
     presets: ClassVar = {
         "smoke": {"n_units": 30, "n_nets": 1, "steps": (1, 2)},
         "paper": {"n_units": 1000, "n_nets": 10, "steps": (1, 2, 4, 8, 16, 32)},
+        "explore": {"steps": (1, 4), "n_quantiles": 30},
     }
 
     n_units: Annotated[int, Range(10, 5000, log=True)] = 200
@@ -58,6 +58,8 @@ class MeetRnnSpectra(Study):
     """Networks of each kind."""
     settle: Annotated[int, Range(0, 10_000)] = 0
     """Steps before the Jacobian begins: a small critical network drifts off its q* meanwhile."""
+    n_quantiles: Annotated[int, Range(3, 10_000, log=True)] = 200
+    """Quantiles of the theory's laws."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +105,7 @@ class MeetRnnSpectra(Study):
         import xarray as xr
 
         found = [
-            [[quantiles(weights, point, t) for t in sorted(self.steps)] for point in POINTS]
+            [[quantiles(weights, point, t, self.n_quantiles) for t in sorted(self.steps)] for point in POINTS]
             for weights in ENSEMBLES
         ]
         quantile = [[[s for s, _ in row] for row in rows] for rows in found]
@@ -118,7 +120,7 @@ class MeetRnnSpectra(Study):
                 "ensemble": list(ENSEMBLES),
                 "point": list(POINTS),
                 "steps": sorted(self.steps),
-                "p": ("p", probabilities(), PROBABILITY),
+                "p": ("p", probabilities(self.n_quantiles), PROBABILITY),
             },
         )
 
@@ -197,6 +199,7 @@ class MeetRnnSpectra(Study):
         return Cost(operations, 8 * 6 * self.n_units**2, one * jobs)
 
 
+@functools.lru_cache(maxsize=128)  # with the table of its distribution
 def law(weights: str, point: str, depth: int) -> JacobianSpectrum:
     """Return the theory of a deep network at a point."""
     from tractable.core.checks import quiet
@@ -206,16 +209,16 @@ def law(weights: str, point: str, depth: int) -> JacobianSpectrum:
         return JacobianSpectrum("tanh", depth, weights, **POINTS[point])  # type: ignore[arg-type]  # numbers by name
 
 
-def probabilities() -> np.ndarray:
-    """Return the probabilities of the quantiles."""
-    return (np.arange(N_PROBABILITIES) + 0.5) / N_PROBABILITIES
+def probabilities(n: int) -> np.ndarray:
+    """Return the probabilities of n quantiles."""
+    return (np.arange(n) + 0.5) / n
 
 
 @functools.lru_cache(maxsize=256)
-def quantiles(weights: str, point: str, depth: int) -> tuple[np.ndarray, float]:
-    """Return the quantiles of the singular values of a deep network at a point, and its chi."""
+def quantiles(weights: str, point: str, depth: int, n: int) -> tuple[np.ndarray, float]:
+    """Return n quantiles of the singular values of a deep network at a point, and its chi."""
     deep = law(weights, point, depth)
-    return deep.quantile(probabilities()) ** 0.5, float(deep.chi)
+    return deep.quantile(probabilities(n)) ** 0.5, float(deep.chi)
 
 
 def singular_values(
