@@ -59,7 +59,7 @@ class MeetConvrnnSpectra(Study):
             "n_seeds": 10,
             "updates": 3000,
         },
-        "explore": {"steps": (4,), "n_quantiles": 30},
+        "explore": {"steps": (1,), "n_quantiles": 30},
     }
 
     channels: Annotated[int, Range(2, 1000, log=True)] = 48

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -13,6 +14,8 @@ from tractable.study import Check, Cost, Paper, Range, Run, Study, Table
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
+
+    from tractable.spectra import CriticalPoints
 
 # phi, q*, sigma_w^2, sigma_b^2: independent quadratures, to the digits given.
 TABLE = (
@@ -83,12 +86,12 @@ class SpectraPhase(Study):
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         import xarray as xr
 
-        from tractable.spectra import critical_line, phase_diagram
+        from tractable.spectra import phase_diagram
 
         sigma_w = np.linspace(0.5, self.sigma_w_max, self.n_grid)
         plane = phase_diagram(self.phi, sigma_w, np.linspace(0.0, 1.0, self.n_grid))
-        line = critical_line(self.phi, np.geomspace(1e-3, 10.0, 60)).to_dataset()
-        listed = [critical_line(phi, q) for phi, q, *_ in TABLE]
+        line = critical(self.phi).to_dataset()
+        listed = [critical(phi, q) for phi, q, *_ in TABLE]
         table = {
             name: ("row", np.array([getattr(p, name)[0] for p in listed]), {"units": "1"})
             for name in ("sigma_w2", "sigma_b2")
@@ -133,3 +136,11 @@ class SpectraPhase(Study):
     def cost(self, run: Run) -> Cost:
         size = 4 * self.n_layers * self.width**2
         return Cost(size * 12.0 * self.width, 40.0 * self.width**2, size * self.width * 4e-10 + 2)
+
+
+@functools.lru_cache(maxsize=64)
+def critical(phi: str, q: float | None = None) -> CriticalPoints:
+    """Return the point of a critical line at q, or the line over four decades of q."""
+    from tractable.spectra import critical_line
+
+    return critical_line(phi, np.geomspace(1e-3, 10.0, 60) if q is None else q)

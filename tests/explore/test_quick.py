@@ -1,0 +1,71 @@
+"""The theory follows a slider: one step of any is redrawn in 0.3 s."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tractable.explore import Control, controls, read_study
+from tractable.studies import find, index
+from tractable.study import Study
+
+BAR = 0.3  # seconds of CPU time, on a desktop core of 2024
+TRIES = 3
+
+
+def taken(study: type[Study]) -> str:
+    """Return the preset that the page takes."""
+    return "explore" if "explore" in study.presets else "default"
+
+
+def steps(control: Control) -> Iterator[object]:
+    """Return where a slider, a choice or a switch may move: what is near comes first."""
+    if control.kind == "switch":
+        yield not control.value
+    elif control.kind in ("slider", "choice"):
+        options = list(control.options)
+        here = options.index(control.value)
+        yield from sorted(
+            options[:here] + options[here + 1 :], key=lambda o: abs(options.index(o) - here)
+        )
+
+
+def seconds(study: Study) -> float:
+    started = time.process_time()
+    study.theory()
+    return time.process_time() - started
+
+
+def moves(study: Study, control: Control, preset: str) -> Iterator[float]:
+    """Yield the seconds of the theory after steps of one control; values that are refused fall."""
+    for value in steps(control):
+        try:
+            moved = read_study(type(study), {control.name: value}, preset)
+        except ValueError:  # a rule between two fields
+            continue
+        try:
+            yield seconds(moved)
+        except (TypeError, ValueError, ImportError, FileNotFoundError):
+            continue  # the page says that it needs a measurement, or a file
+
+
+def test_the_theory_of_every_study_follows_every_slider(slowness: float) -> None:
+    late = {}
+    for name in sorted(index()):
+        cls = find(name)
+        preset = taken(cls)
+        study = cls.preset(preset)
+        try:
+            study.theory()  # pays for imports, tables and all that no slider changes
+        except (TypeError, ValueError):
+            continue  # of a measurement
+        for control in controls(study):
+            least = float("inf")
+            # A second call may be remembered: every try is another position.
+            for tried, found in enumerate(moves(study, control, preset), 1):
+                least = min(least, found)
+                if least <= BAR * slowness or tried == TRIES:
+                    break
+            if BAR * slowness < least < float("inf"):
+                late[f"{name} {control.name}"] = round(least, 2)
+    assert not late, f"seconds, at a bar of {BAR * slowness:.2f}: {late}"
