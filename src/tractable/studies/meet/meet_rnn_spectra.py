@@ -105,7 +105,10 @@ class MeetRnnSpectra(Study):
         import xarray as xr
 
         found = [
-            [[quantiles(weights, point, t, self.n_quantiles) for t in sorted(self.steps)] for point in POINTS]
+            [
+                [quantiles(weights, point, t, self.n_quantiles) for t in sorted(self.steps)]
+                for point in POINTS
+            ]
             for weights in ENSEMBLES
         ]
         quantile = [[[s for s, _ in row] for row in rows] for rows in found]
