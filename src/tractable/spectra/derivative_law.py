@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable.core.checks import check_finite, check_range
-from tractable.core.gaussian import Rule, panel_rule, scale_breaks, trapezoid_rule
+from tractable.core.gaussian import BOUND, Rule, panel_rule, scale_breaks, trapezoid_rule
 from tractable.core.nonlinearity import Nonlinearity
 
 __all__ = ["LEVELS", "DerivativeLaw", "empirical_law", "law_of"]
@@ -194,8 +194,8 @@ def _rule(phi: Nonlinearity, q: float, n: int, refined: bool = False) -> Rule:
 
 
 def _zeros(phi: Nonlinearity, q: float) -> tuple[float, ...]:
-    """Return the z within 8 standard deviations where phi' changes sign."""
-    z = np.linspace(-8.0, 8.0, 4001) + 1e-4
+    """Return the z within 11 standard deviations where phi' changes sign."""
+    z = np.linspace(-BOUND, BOUND, 5501) + 1e-4
     sign = np.sign(phi.deriv(np.sqrt(q) * z))
     found = np.flatnonzero(sign[:-1] * sign[1:] < 0)
     low, high = z[found], z[found + 1]

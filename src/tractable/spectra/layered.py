@@ -213,10 +213,11 @@ class LayeredEquation:
         height: float = 0.0,
     ) -> Solution:
         laws = [g.levels(level) for g in self._groups]
+        start = self._fine_start if level else self._start
         t = t + 1j * height
-        s, logs, size, count = self._march(laws, t, 20)
+        s, logs, size, count = self._march(laws, start, t, 20)
         if (level < 2 or insist) and (left := ~(size < TOLERANCE)).any():
-            s[left], logs[:, left], size[left], more = self._march(laws, t[left], 200, 2)
+            s[left], logs[:, left], size[left], more = self._march(laws, start, t[left], 200, 2)
             count += more
         good = (size < TOLERANCE) & (s.imag > 0)
         if not (height and insist):
@@ -227,13 +228,18 @@ class LayeredEquation:
         return Solution(np.exp(-s), self._cdf(laws, t, s, logs), s, good, count, worst, nodes)
 
     def _march(
-        self, laws: list[DerivativeLaw], t: np.ndarray, n_steps: int, n_inner: int = 0
+        self,
+        laws: list[DerivativeLaw],
+        start: tuple[np.ndarray, ...],
+        t: np.ndarray,
+        n_steps: int,
+        n_inner: int = 0,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Rotate from the negative axis, then iterate; return roots, log y_l and last steps.
 
         With ``n_inner`` every step is followed by as many that solve for the y_l alone.
         """
-        table, *starts = self._start
+        table, *starts = start
         real = np.array([np.interp(t.real, table, column) for column in starts])
         first = 1j * np.pi * (1 - 0.5 / n_steps)
         s, logs = real[0] + first, real[1:] + first
@@ -300,6 +306,13 @@ class LayeredEquation:
 
     @functools.cached_property
     def _start(self) -> tuple[np.ndarray, ...]:
+        return self._axis(0)
+
+    @functools.cached_property
+    def _fine_start(self) -> tuple[np.ndarray, ...]:
+        return self._axis(1)  # where phi' passes zero it has far smaller values of d
+
+    def _axis(self, level: int) -> tuple[np.ndarray, ...]:
         """Return log lambda(-x), s and all log r_l on the negative axis, ascending."""
         log_r = np.concatenate(
             [np.linspace(-160, -62, 40), np.linspace(-60, 60, 901), np.linspace(62, 160, 40)]
@@ -307,7 +320,7 @@ class LayeredEquation:
         groups = self._groups
         ends = [(1 - g.levels(0).mass_at_zero) * g.width for g in groups]
         narrow = int(np.argmin(ends))
-        lm, l1 = groups[narrow].levels(0).negative(log_r)
+        lm, l1 = groups[narrow].levels(level).negative(log_r)
         s = np.log(self._ratio(groups[narrow])) - lm
         columns = []
         total = s + self._constant
@@ -316,7 +329,7 @@ class LayeredEquation:
             own_m = np.log(k) + lm
             one = (1 - k) + k * np.exp(l1) if k != 1 else np.exp(l1)
             own_l1 = np.log(np.maximum(one, 1e-300))
-            table_m, table_1 = group.levels(0).negative(log_r)
+            table_m, table_1 = group.levels(level).negative(log_r)
             column = np.interp(own_l1 - own_m, table_1 - table_m, log_r)
             columns.append(column)
             total = total + group.count * (column - s) + self._power(i) * own_l1

@@ -121,11 +121,22 @@ class MasterEquation:
 
     @functools.cached_property
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return log lambda(-r) and log r on the negative axis, both ascending."""
+        return self._axis(self.law)
+
+    @functools.cached_property
+    def _fine_start(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._axis(self.levels(1))
+
+    def _axis(self, law: DerivativeLaw) -> tuple[np.ndarray, np.ndarray]:
+        """Return log lambda(-r) and log r on the negative axis, both ascending.
+
+        Where phi' passes zero, the smallest values of d are nodes of the refined levels only, and
+        so are the starts for roots of that size.
+        """
         log_r = np.concatenate(
             [np.linspace(-700, -62, 60), np.linspace(-60, 60, 601), np.linspace(62, 700, 60)]
         )
-        lm, l1 = self.law.negative(log_r)
+        lm, l1 = law.negative(log_r)
         L, g = self.depth, int(self.gaussian)
         return L * log_r + (L - 1) * (lm - l1) + g * L * l1 + L * self.log_sigma_w2, log_r
 
@@ -135,6 +146,8 @@ class MasterEquation:
         zero = self.mass_at_zero
         found = solve_levels(self._solve, t, fixed, zero)
         left = ~found.converged
+        if left.any() and not fixed:
+            left[left] = self._caught(t[left], found.root[left])
         if left.any() and not fixed:
             found.cdf[left], above = self._tail(t[left], found.root[left])
             thick = (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
@@ -174,6 +187,12 @@ class MasterEquation:
         m, one_plus_m, _ = law.transform(np.exp(root))
         return self._cdf(law, t, root, m, one_plus_m), root
 
+    def _caught(self, t: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """Return which roots are not above the line of `_tail`: those above are good enough."""
+        law = self.levels(LEVELS - 2)
+        F, _ = self.residual(law, s)
+        return ~((s.imag > self._height(law, s.real)) & (np.abs(F - t) < 0.01))
+
     def _height(self, law: DerivativeLaw, x: np.ndarray) -> np.ndarray:
         nearest = np.clip(np.searchsorted(law.d, np.exp(x)), 0, law.d.size - 1)
         return np.minimum(2.5 * law.spacing[nearest] * np.exp(-x) + 1e-9, 1.0)
@@ -190,7 +209,7 @@ class MasterEquation:
         law = self.levels(level)
         roots = rotate(
             functools.partial(self.residual, law),
-            np.interp(t, *self._start),
+            np.interp(t, *(self._fine_start if level else self._start)),
             t,
             lambda s, rest: s - rest / self.depth,
             noise=1e-15 * self.depth,
