@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tractable.core.gaussian import trapezoid_rule
 from tractable.spectra import JacobianSpectrum, UniversalSpectrum
+from tractable.spectra.derivative_law import _collapse
+from tractable.spectra.master import MasterEquation
 
 LAWS = [
     JacobianSpectrum("tanh", 4, q=0.3),
@@ -48,3 +51,26 @@ def test_samples_and_the_transform_are_those_of_the_quantiles() -> None:
     at = law.quantile([0.1, 0.5, 0.9])
     np.testing.assert_allclose((sample[:, None] <= at).mean(0), [0.1, 0.5, 0.9], atol=0.012)
     assert (np.diff(law.grid(50)) > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:q")
+@pytest.mark.parametrize(
+    ("phi", "depth", "ensemble", "q"),
+    [
+        *(("gelu", 54, "orthogonal", 0.3611), ("silu", 9, "orthogonal", 0.577)),
+        *(("sin", 20, "orthogonal", 0.5413), ("sin", 19, "gaussian", 0.0256)),
+    ],
+)
+def test_tails_where_the_derivative_passes_zero(phi, depth, ensemble, q) -> None:
+    """Beside a law of so many nodes that one level resolves every root."""
+    law = JacobianSpectrum(phi, depth, ensemble, q=q)
+    rule = trapezoid_rule(4000)
+    fine = _collapse(law.phi.deriv(np.sqrt(q) * rule.z) ** 2, rule.w, exact=False)
+    gaussian = ensemble == "gaussian"
+    one = MasterEquation(lambda _: fine, depth, gaussian, law._equation.log_sigma_w2)
+    t = np.linspace(-300.0, 0.0, 60)
+    expected = one.solve(t)
+    tail = expected.converged & (expected.cdf > 2e-4) & (expected.cdf < 0.3)
+    assert tail.sum() > 5
+    found = law._equation.solve(t).cdf[tail]
+    assert found == pytest.approx(expected.cdf[tail], abs=1e-6)

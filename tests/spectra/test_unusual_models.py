@@ -28,17 +28,15 @@ def chain(activation, depth: int = 4, width: int = 16) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-SLOW = [  # their laws have many nodes: 5 to 45 s each
-    pytest.param(activation, marks=pytest.mark.slow)
-    for activation in (nn.Softsign, nn.Mish, nn.SELU, nn.Hardswish)
-]
+OTHERS = [nn.Sigmoid, nn.Softsign, nn.Mish, nn.SELU, nn.Hardswish]
 
 
-@pytest.mark.parametrize("activation", [nn.Sigmoid, *SLOW])
+@pytest.mark.parametrize("activation", OTHERS)
 def test_activations_without_a_built_in_name_are_audited(activation) -> None:
     """Also while the model is watched: the copy that phi is evaluated with is not."""
     found = audit(chain(activation), X)
     assert found.predicted is not None
+    assert found.predicted.p.size > 0
     assert {layer.nonlinearity for layer in found.layers} == {activation.__name__}
     assert found.semi_empirical.mean == pytest.approx(found.measured.mean, rel=0.5)
 
@@ -67,7 +65,6 @@ def test_different_settings_are_different_nonlinearities() -> None:
     assert activation_of(nn.SELU(inplace=True)) == activation_of(nn.SELU())
 
 
-@pytest.mark.slow  # a law of samples has many gaps: 25 s
 def test_one_hidden_layer_has_no_layer_whose_weights_count() -> None:
     """The spectrum from h^1 on has no weights in it: nothing is said about those before."""
     found = audit(chain(nn.Tanh, depth=1), X)

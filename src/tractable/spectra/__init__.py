@@ -11,7 +11,8 @@ from tractable.spectra.audit import Audit, audit
 from tractable.spectra.audit_layers import Block, LayerAudit
 from tractable.spectra.comparison import Comparison, compare
 from tractable.spectra.deep_spectrum import JacobianSpectrum, Layer
-from tractable.spectra.initialize import InitLayer, InitReport, init_
+from tractable.spectra.init_report import InitLayer, InitReport
+from tractable.spectra.initialize import init_
 from tractable.spectra.law import ConvergenceError, Diagnostics, SpectralLaw
 from tractable.spectra.mean_field import MeanField, QStar
 from tractable.spectra.measure import jacobian_spectrum

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tractable.core.checks import check_finite, check_range
-from tractable.core.gaussian import Rule, panel_rule, scale_breaks, trapezoid_rule
+from tractable.core.gaussian import BOUND, Rule, panel_rule, scale_breaks, trapezoid_rule
 from tractable.core.nonlinearity import Nonlinearity
 
 __all__ = ["LEVELS", "DerivativeLaw", "empirical_law", "law_of"]
 
 LEVELS = 5  # of refinement: 120 to 30,720 nodes of an analytic function of moderate variance
 
+UNSEEN = 1e-13  # mass of a branch of d whose nodes may be coarse
 RESOLVED = 4.5  # distance from the nodes, in units of their spacing
 CHUNK = 60_000  # entries of one block: it fits the cache, and memory does not grow with lambda
 
@@ -33,7 +35,7 @@ class DerivativeLaw:
     atoms: tuple[tuple[float, float], ...]
     """The atoms (value, mass) of the law itself: all if exact, else flat stretches of phi."""
     spacing: np.ndarray
-    """Distance of each node to its neighbors along z, 0 if exact, shape (k,)."""
+    """Distance of neighbors along z, of the coarsest branch around each value, 0 if exact."""
 
     @property
     def mass_at_zero(self) -> float:
@@ -194,8 +196,8 @@ def _rule(phi: Nonlinearity, q: float, n: int, refined: bool = False) -> Rule:
 
 
 def _zeros(phi: Nonlinearity, q: float) -> tuple[float, ...]:
-    """Return the z within 8 standard deviations where phi' changes sign."""
-    z = np.linspace(-8.0, 8.0, 4001) + 1e-4
+    """Return the z within 11 standard deviations where phi' changes sign."""
+    z = np.linspace(-BOUND, BOUND, 5501) + 1e-4
     sign = np.sign(phi.deriv(np.sqrt(q) * z))
     found = np.flatnonzero(sign[:-1] * sign[1:] < 0)
     low, high = z[found], z[found + 1]
@@ -244,6 +246,7 @@ def _collapse(d: np.ndarray, w: np.ndarray, *, exact: bool) -> DerivativeLaw:
     """Merge equal values; a value of many nodes is an atom: there phi is straight."""
     gap = np.abs(np.diff(d, prepend=d[0]))
     gap = np.maximum(gap, np.append(gap[1:], 0.0))  # to the neighbors along z, before sorting
+    along = d, w, gap
     order = np.argsort(d, kind="stable")
     d, w, gap = d[order], w[order] / w.sum(), gap[order]
     place = np.cumsum(np.concatenate([[0], np.diff(d) > 1e-14 * d[1:]])).astype(int)
@@ -252,6 +255,28 @@ def _collapse(d: np.ndarray, w: np.ndarray, *, exact: bool) -> DerivativeLaw:
     spacing = np.zeros(values.size)
     if not exact:
         np.maximum.at(spacing, place, gap)
+        spacing = np.maximum(spacing, _coarsest(*along, values))
     is_atom = np.full(values.size, True) if exact else np.bincount(place) > 8
     atoms = zip(values[is_atom].tolist(), weights[is_atom].tolist(), strict=True)
     return DerivativeLaw(values, weights, exact, tuple(atoms), spacing)
+
+
+def _coarsest(d: np.ndarray, w: np.ndarray, gap: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the largest spacing that a monotone branch of d along z has around each value.
+
+    Nodes where phi saturates have tiny spacings; those of another branch at the same values, such
+    as beside a zero of phi', may be far apart.
+    """
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(d)))) + 1
+    spacing = np.zeros(at.size)
+    for first, last in itertools.pairwise([0, *turns.tolist(), d.size - 1]):
+        part = slice(first, last + 1)
+        if w[part].sum() < UNSEEN or gap[part].max() < 1e-13 * at[-1]:
+            continue
+        up = 1 if d[last] > d[first] else -1
+        own, h = d[part][::up], gap[part][::up]
+        right = np.clip(np.searchsorted(own, at), 1, own.size - 1)
+        near = np.maximum(h[right - 1], h[right])
+        beyond = np.maximum(own[0] - at, at - own[-1])
+        spacing = np.maximum(spacing, np.where(beyond < RESOLVED * near, near, 0.0))
+    return spacing

@@ -19,7 +19,7 @@ SHRINK = 0.25  # of the distance to the border of the strip that one step must l
 
 @dataclass(frozen=True)
 class Roots:
-    """Roots of F(s) = t + i theta at theta = 0, one for each t."""
+    """Roots of F(s) = t + i theta at the last theta, one for each t."""
 
     s: np.ndarray
     """The roots, complex, shape (n,)."""
@@ -41,6 +41,7 @@ def rotate(
     n_steps: int = 14,
     guess: np.ndarray | None = None,
     insist: bool = True,
+    height: float = 0.0,
 ) -> Roots:
     r"""Solve F(s) = t + i theta for theta from pi to 0, eq. (S10), all t at once.
 
@@ -67,7 +68,10 @@ def rotate(
         Complex roots of a coarser equation, NaN where there is none: tried first.
     insist : bool
         Try again what has not converged.
+    height : float
+        The last theta, in place of 0.
     """
+    t = t + 1j * height
     s, converged, count, residual = _guessed(F, guess, t, contract, noise)
     if not converged.all():
         rest = ~converged
@@ -97,8 +101,8 @@ def _march(
     n_steps: int,
 ) -> tuple[np.ndarray, np.ndarray, int, float]:
     s = start + 1j * (np.pi * (1 - 0.5 / n_steps))
-    for theta in np.pi * (1 - np.arange(1, n_steps) / n_steps):
-        s = _newton(F, s, t + 1j * theta, contract, noise)[0]
+    for share in 1 - np.arange(1, n_steps) / n_steps:
+        s = _newton(F, s, t + 1j * share * (np.pi - t.imag), contract, noise)[0]
     s, converged, more, worst = _polish(F, s, t, contract, noise, 40)
     return s, converged, n_steps - 1 + more, worst
 
@@ -128,11 +132,11 @@ def _polish(
     noise: float,
     n_iterations: int,
 ) -> tuple[np.ndarray, np.ndarray, int, float]:
-    """Iterate Newton's step at theta = 0; converged ones are dropped from the batch."""
+    """Iterate Newton's step at the last theta; converged ones are dropped from the batch."""
     s, size, active = s.copy(), np.full(t.size, np.inf), np.arange(t.size)
     count = 0
     for _ in range(n_iterations):
-        s[active], size[active] = _newton(F, s[active], t[active] + 0j, contract, noise)
+        s[active], size[active] = _newton(F, s[active], t[active], contract, noise)
         active = active[~(size[active] < TOLERANCE)]
         count += 1
         if not active.size:

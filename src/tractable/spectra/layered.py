@@ -12,7 +12,14 @@ from tractable.spectra.derivative_law import LEVELS, RESOLVED, DerivativeLaw
 from tractable.spectra.gaps import Gap
 from tractable.spectra.homotopy import LARGEST_STEP, SHRINK, TOLERANCE
 from tractable.spectra.layered_gaps import RealFactor, layered_gaps
-from tractable.spectra.master import COARSE, NEGLIGIBLE, Levels, Solution, solve_levels
+from tractable.spectra.master import (
+    COARSE,
+    NEGLIGIBLE,
+    SMOOTH_LEVEL,
+    Levels,
+    Solution,
+    solve_levels,
+)
 from tractable.spectra.series import moments_of, multiply, power, slope_factor
 
 __all__ = ["Factor", "LayeredEquation"]
@@ -186,37 +193,63 @@ class LayeredEquation:
                 getattr(found, name)[left] = getattr(finer, name)
         return found
 
-    def _solve(self, level: int, t: np.ndarray, guess: np.ndarray | None, insist: bool) -> Solution:
+    def smoothed(self, t: np.ndarray, height: float) -> Solution:
+        """Return m and the distribution at log lambda = t + i height, smoothed by about height."""
+        fixed = all(g.levels(1) is g.levels(0) for g in self._groups)
+        solve = functools.partial(self._solve, height=height)
+        return solve_levels(solve, t, fixed, last=SMOOTH_LEVEL)
+
+    @property
+    def negative_axis(self) -> tuple[np.ndarray, np.ndarray]:
+        """The negative axis: log lambda(-x), ascending, and log(-m), descending."""
+        return self._start[0], -self._start[1]
+
+    def _solve(
+        self,
+        level: int,
+        t: np.ndarray,
+        guess: np.ndarray | None,
+        insist: bool,
+        height: float = 0.0,
+    ) -> Solution:
         laws = [g.levels(level) for g in self._groups]
-        s, logs, size, count = self._march(laws, t, 20)
+        start = self._fine_start if level else self._start
+        t = t + 1j * height
+        s, logs, size, count = self._march(laws, start, t, 20)
         if (level < 2 or insist) and (left := ~(size < TOLERANCE)).any():
-            s[left], logs[:, left], size[left], more = self._march(laws, t[left], 200, 2)
+            s[left], logs[:, left], size[left], more = self._march(laws, start, t[left], 200, 2)
             count += more
         good = (size < TOLERANCE) & (s.imag > 0)
-        limit = COARSE if insist else RESOLVED
-        for law, y in zip(laws, logs, strict=True):
-            good &= law.resolves(np.exp(y), limit)
+        if not (height and insist):
+            for law, y in zip(laws, logs, strict=True):
+                good &= law.resolves(np.exp(y), COARSE if insist else RESOLVED)
         worst = float(size[good].max()) if good.any() else 0.0
         nodes = max(law.d.size for law in laws)
         return Solution(np.exp(-s), self._cdf(laws, t, s, logs), s, good, count, worst, nodes)
 
     def _march(
-        self, laws: list[DerivativeLaw], t: np.ndarray, n_steps: int, n_inner: int = 0
+        self,
+        laws: list[DerivativeLaw],
+        start: tuple[np.ndarray, ...],
+        t: np.ndarray,
+        n_steps: int,
+        n_inner: int = 0,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Rotate from the negative axis, then iterate; return roots, log y_l and last steps.
 
         With ``n_inner`` every step is followed by as many that solve for the y_l alone.
         """
-        table, *starts = self._start
-        real = np.array([np.interp(t, table, column) for column in starts])
+        table, *starts = start
+        real = np.array([np.interp(t.real, table, column) for column in starts])
         first = 1j * np.pi * (1 - 0.5 / n_steps)
         s, logs = real[0] + first, real[1:] + first
-        for theta in np.pi * (1 - np.arange(1, n_steps) / n_steps):
-            s, logs, _ = self._newton(laws, s, logs, t + 1j * theta, n_inner)
+        for share in 1 - np.arange(1, n_steps) / n_steps:
+            target = t + 1j * share * (np.pi - t.imag)
+            s, logs, _ = self._newton(laws, s, logs, target, n_inner)
         size, active, count = np.full(t.size, np.inf), np.arange(t.size), n_steps - 1
         for _ in range(40):
             s[active], logs[:, active], size[active] = self._newton(
-                laws, s[active], logs[:, active], t[active] + 0j, n_inner
+                laws, s[active], logs[:, active], t[active], n_inner
             )
             active = active[~(size[active] < TOLERANCE)]
             count += 1
@@ -273,6 +306,13 @@ class LayeredEquation:
 
     @functools.cached_property
     def _start(self) -> tuple[np.ndarray, ...]:
+        return self._axis(0)
+
+    @functools.cached_property
+    def _fine_start(self) -> tuple[np.ndarray, ...]:
+        return self._axis(1)  # where phi' passes zero it has far smaller values of d
+
+    def _axis(self, level: int) -> tuple[np.ndarray, ...]:
         """Return log lambda(-x), s and all log r_l on the negative axis, ascending."""
         log_r = np.concatenate(
             [np.linspace(-160, -62, 40), np.linspace(-60, 60, 901), np.linspace(62, 160, 40)]
@@ -280,7 +320,7 @@ class LayeredEquation:
         groups = self._groups
         ends = [(1 - g.levels(0).mass_at_zero) * g.width for g in groups]
         narrow = int(np.argmin(ends))
-        lm, l1 = groups[narrow].levels(0).negative(log_r)
+        lm, l1 = groups[narrow].levels(level).negative(log_r)
         s = np.log(self._ratio(groups[narrow])) - lm
         columns = []
         total = s + self._constant
@@ -289,7 +329,7 @@ class LayeredEquation:
             own_m = np.log(k) + lm
             one = (1 - k) + k * np.exp(l1) if k != 1 else np.exp(l1)
             own_l1 = np.log(np.maximum(one, 1e-300))
-            table_m, table_1 = group.levels(0).negative(log_r)
+            table_m, table_1 = group.levels(level).negative(log_r)
             column = np.interp(own_l1 - own_m, table_1 - table_m, log_r)
             columns.append(column)
             total = total + group.count * (column - s) + self._power(i) * own_l1
@@ -303,7 +343,7 @@ class LayeredEquation:
     def _cdf(
         self, laws: list[DerivativeLaw], t: np.ndarray, s: np.ndarray, logs: np.ndarray
     ) -> np.ndarray:
-        """Return 1 - Im C / pi with the integral of eq. (S12)."""
+        """Return 1 - Im C / pi with the integral of eq. (S12), C taken from t to the real axis."""
         m = np.exp(-s)
         integral = m * s + m + m * self._constant
         with np.errstate(all="ignore"):
@@ -316,7 +356,7 @@ class LayeredEquation:
                         share * (one * logs[i] - law.mean_log(y)) - m * s - m
                     )
                 integral += self._power(i) * share * (one * np.log(one) - own)
-        return 1 - (m * t - integral).imag / np.pi
+        return 1 - (m * t.real - integral).imag / np.pi
 
     # --- edges -------------------------------------------------------------------------------
 

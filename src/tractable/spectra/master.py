@@ -18,6 +18,7 @@ __all__ = ["Levels", "MasterEquation", "Solution", "solve_levels"]
 
 
 NEGLIGIBLE = 5e-5  # mass in a tail below which the nodes are not refined to the last
+SMOOTH_LEVEL = 2  # the last level of a smoothed distribution
 COARSE = 1.0  # distance from the nodes that suffices on the last level: 2e-3 of a node's weight
 
 Levels = Callable[[int], DerivativeLaw]
@@ -44,7 +45,11 @@ class Solution:
 
 
 def solve_levels(
-    solve: Callable[..., Solution], t: np.ndarray, fixed: bool, zero: float = 0.0
+    solve: Callable[..., Solution],
+    t: np.ndarray,
+    fixed: bool,
+    zero: float = 0.0,
+    last: int = LEVELS - 1,
 ) -> Solution:
     """Solve on ever finer nodes, each level only where the one before does not resolve the root.
 
@@ -58,8 +63,10 @@ def solve_levels(
         Whether all levels are the same.
     zero : float
         Mass at zero, which belongs to no tail.
+    last : int
+        The finest level.
     """
-    last = 0 if fixed else LEVELS - 1
+    last = 0 if fixed else last
     found = solve(0, t, None, fixed)
     for level in range(1, last + 1):
         left = ~found.converged
@@ -114,11 +121,22 @@ class MasterEquation:
 
     @functools.cached_property
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return log lambda(-r) and log r on the negative axis, both ascending."""
+        return self._axis(self.law)
+
+    @functools.cached_property
+    def _fine_start(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._axis(self.levels(1))
+
+    def _axis(self, law: DerivativeLaw) -> tuple[np.ndarray, np.ndarray]:
+        """Return log lambda(-r) and log r on the negative axis, both ascending.
+
+        Where phi' passes zero, the smallest values of d are nodes of the refined levels only, and
+        so are the starts for roots of that size.
+        """
         log_r = np.concatenate(
             [np.linspace(-700, -62, 60), np.linspace(-60, 60, 601), np.linspace(62, 700, 60)]
         )
-        lm, l1 = self.law.negative(log_r)
+        lm, l1 = law.negative(log_r)
         L, g = self.depth, int(self.gaussian)
         return L * log_r + (L - 1) * (lm - l1) + g * L * l1 + L * self.log_sigma_w2, log_r
 
@@ -129,6 +147,8 @@ class MasterEquation:
         found = solve_levels(self._solve, t, fixed, zero)
         left = ~found.converged
         if left.any() and not fixed:
+            left[left] = self._caught(t[left], found.root[left])
+        if left.any() and not fixed:
             found.cdf[left], above = self._tail(t[left], found.root[left])
             thick = (found.cdf > NEGLIGIBLE + zero) & (found.cdf < 1 - NEGLIGIBLE)
             if (again := left & thick).any():  # Newton was caught by a node: start above it
@@ -136,6 +156,16 @@ class MasterEquation:
                 for name in ("m", "cdf", "root", "converged"):
                     getattr(found, name)[again] = getattr(more, name)
         return found
+
+    def smoothed(self, t: np.ndarray, height: float) -> Solution:
+        """Return m and the distribution at log lambda = t + i height, smoothed by about height."""
+        solve = functools.partial(self._solve, height=height)
+        return solve_levels(solve, t, self.levels(1) is self.law, last=SMOOTH_LEVEL)
+
+    @property
+    def negative_axis(self) -> tuple[np.ndarray, np.ndarray]:
+        """The negative axis: log lambda(-x), ascending, and log(-m), descending."""
+        return self._start[0], self.law.negative(self._start[1])[0]
 
     def _tail(self, t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the CDF, and a point above the root, where the nodes do not resolve it.
@@ -157,6 +187,12 @@ class MasterEquation:
         m, one_plus_m, _ = law.transform(np.exp(root))
         return self._cdf(law, t, root, m, one_plus_m), root
 
+    def _caught(self, t: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """Return which roots are not above the line of `_tail`: those above are good enough."""
+        law = self.levels(LEVELS - 2)
+        F, _ = self.residual(law, s)
+        return ~((s.imag > self._height(law, s.real)) & (np.abs(F - t) < 0.01))
+
     def _height(self, law: DerivativeLaw, x: np.ndarray) -> np.ndarray:
         nearest = np.clip(np.searchsorted(law.d, np.exp(x)), 0, law.d.size - 1)
         return np.minimum(2.5 * law.spacing[nearest] * np.exp(-x) + 1e-9, 1.0)
@@ -168,25 +204,30 @@ class MasterEquation:
         guess: np.ndarray | None,
         insist: bool,
         limit: float | None = None,
+        height: float = 0.0,
     ) -> Solution:
         law = self.levels(level)
         roots = rotate(
             functools.partial(self.residual, law),
-            np.interp(t, *self._start),
+            np.interp(t, *(self._fine_start if level else self._start)),
             t,
             lambda s, rest: s - rest / self.depth,
             noise=1e-15 * self.depth,
             guess=guess,
             insist=insist,
+            height=height,
         )
         y = np.exp(roots.s)
         m, one_plus_m, _ = law.transform(y)
-        resolved = law.resolves(y, limit or (COARSE if insist else RESOLVED))
+        if height and insist:
+            resolved = np.full(t.shape, True)
+        else:
+            resolved = law.resolves(y, limit or (COARSE if insist else RESOLVED))
         if level == LEVELS - 1 and not law.exact:
             resolved |= law.ruled_by_atom(y)
         return Solution(
             m,
-            self._cdf(law, t, roots.s, m, one_plus_m),
+            self._cdf(law, t + 1j * height, roots.s, m, one_plus_m),
             roots.s,
             roots.converged & resolved,
             roots.evaluations,
@@ -197,7 +238,7 @@ class MasterEquation:
     def _cdf(
         self, law: DerivativeLaw, t: np.ndarray, s: np.ndarray, m: np.ndarray, p: np.ndarray
     ) -> np.ndarray:
-        """Return 1 - Im C / pi, eq. (S11)."""
+        """Return 1 - Im C / pi, eq. (S11), C taken from t down to the real axis by its slope m."""
         L, g = self.depth, int(self.gaussian)
         with np.errstate(divide="ignore", invalid="ignore"):
             lm, l1 = np.log(-m) - 1j * np.pi, np.log(p)
@@ -207,7 +248,7 @@ class MasterEquation:
             + L * m * self.log_sigma_w2
             + L * (p * s - law.mean_log(np.exp(s)))
         )
-        return 1 - (m * t - integral).imag / np.pi
+        return 1 - (m * t.real - integral).imag / np.pi
 
     # --- where there is nothing, and where there are atoms -----------------------------------
 

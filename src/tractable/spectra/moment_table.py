@@ -31,13 +31,18 @@ class MomentTable:
     """d E[phi^2] / dq, shape (n,)."""
     mu1: np.ndarray
     """E[phi'(h)^2], shape (n,)."""
-    hermite: np.ndarray
-    """Squared Hermite coefficients of phi(sqrt(q) z), shape (n, 120): the kernel is sum a_k c^k."""
+    phi: Nonlinearity
+    """The nonlinearity."""
 
     def excess(self, sigma_w2: ArrayLike, sigma_b2: ArrayLike) -> np.ndarray:
         """Return V(q) - q on the grid, shape (*settings, n)."""
         w, b = np.asarray(sigma_w2)[..., None], np.asarray(sigma_b2)[..., None]
         return w * self.second + b - self.q
+
+    @functools.cached_property
+    def hermite(self) -> np.ndarray:
+        """Squared Hermite coefficients of phi(sqrt(q) z), shape (n, 120): the kernel's series."""
+        return np.array([_hermite_squares(self.phi, float(q)) for q in self.q])
 
     @functools.cached_property
     def _second(self) -> CubicHermiteSpline:
@@ -84,19 +89,20 @@ def moment_table(phi: Nonlinearity) -> MomentTable:
             terms = rule.w * value**2
             second = terms.sum()
             row = [second, rule.w @ (value * deriv * h) / q, rule.w @ deriv**2]
-            coefficients = _hermite_squares(rule.z, rule.w * value)
         if not np.isfinite(row).all() or max(terms[0], terms[-1]) > 1e-12 * second > 0:
             break
-        rows.append((q, *row, coefficients))
+        rows.append((q, *row))
     if not rows or rows[-1][0] < 0.01:
         phi.second_moment(0.01)  # says which q and which value
         raise ValueError(f"E[phi(h)^2] of {phi.name} does not exist at q = 0.01")
-    q, second, slope, mu1, hermite = (np.array(column) for column in zip(*rows, strict=True))
-    return MomentTable(q, second, slope, mu1, hermite)
+    q, second, slope, mu1 = np.array(rows).T
+    return MomentTable(q, second, slope, mu1, phi)
 
 
-def _hermite_squares(z: np.ndarray, weighted: np.ndarray) -> np.ndarray:
+def _hermite_squares(phi: Nonlinearity, q: float) -> np.ndarray:
     """Return E[phi he_k]^2 for the normalized Hermite polynomials he_k, k < 120."""
+    rule = scaled_rule(q, phi.kinks)
+    z, weighted = rule.z, rule.w * phi(np.sqrt(q) * rule.z)
     before, now = np.zeros_like(z), np.ones_like(z)
     squares = np.empty(N_HERMITE)
     for k in range(N_HERMITE):

@@ -14,10 +14,10 @@ from tractable.core.checks import quiet
 from tractable.spectra.audit_layers import LayerAudit, squared_slopes
 from tractable.spectra.chain import Chain
 from tractable.spectra.derivative_law import DerivativeLaw, empirical_law, law_of
-from tractable.spectra.law import SpectralLaw
 from tractable.spectra.layered import Factor, LayeredEquation
 from tractable.spectra.master import MasterEquation
 from tractable.spectra.phase import variance_per_layer
+from tractable.spectra.smoothed import smoothed_quantiles
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "layer_ensemble", "predict"]
 
 ORTHOGONAL = 0.05  # deviation from orthogonality that is called orthogonal
-# Different laws up to which a curve is computed: with orthogonal weights it takes far longer.
-MAX_LAWS, MAX_LAWS_ORTHOGONAL = 64, 1
+MAX_LAWS = 64  # different laws up to which a curve is computed
 Q_STEP = 0.2  # relative step of q between laws that are told apart
 V_STEP = 0.3  # the same of v
 MAX_SLOPES = 4000  # observed slopes of a layer that enter a prediction
@@ -124,13 +123,12 @@ def _with_curve(
         mean = law(0).moments(1)[0]
         factors.append(Factor(law, -math.log(mean), gaussian, layer.n_out, n_in))
     smaller = min(hidden[0].n_out, hidden[-1].n_out) / hidden[-1].n_out
-    n_laws = len({id(law(0)) for law in laws})
-    if n_laws > (MAX_LAWS if set(ensembles) == {"gaussian"} else MAX_LAWS_ORTHOGONAL):
+    if len({id(law(0)) for law in laws}) > MAX_LAWS:
         return prediction
     with quiet():  # a left tail below the resolution does not change the quantiles shown
         try:
-            whole = SpectralLaw(_equation(factors))
-            quantile = whole.quantile(1 - (1 - LEVELS) * smaller)
+            whole = _equation(factors)
+            quantile = smoothed_quantiles(whole, 1 - (1 - LEVELS) * smaller)
             mean = float(whole.moments(1)[0]) / smaller
         except (ValueError, RuntimeError, FloatingPointError):
             return prediction

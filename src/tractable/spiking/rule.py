@@ -6,138 +6,29 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tractable.core.checks import check_choice, check_count, check_range
-from tractable.spiking.backend import Backend, resolve
+from tractable.spiking.backend import Backend
 from tractable.spiking.feedback import BPTT, Feedback, Symmetric
 from tractable.spiking.filters import (
     AlphaFilter,
     exponential_trace,
     floors_of,
-    loops_in_torch,
     psp_adjoint,
     psp_trace,
 )
-from tractable.spiking.layer import LayerOutput, LayerState, LIFLayer
 from tractable.spiking.loss import Loss, VanRossum
 from tractable.spiking.network import NetOutput, SpikingNet
 from tractable.spiking.params import grid_steps
+from tractable.spiking.rule_parts import carried, cut, delayed, online, own_arrivals, product
+from tractable.spiking.rule_state import Heterosynaptic, RuleState, StepResult, Synapses
 from tractable.spiking.theory import kernel_autocorrelation
 
 __all__ = ["Heterosynaptic", "RuleState", "StepResult", "SuperSpike"]
 
 ENGINES = ("chunked", "online")
-
-
-@dataclass(frozen=True)
-class Heterosynaptic:
-    r"""Weights of hidden neurons that fire much decay: keeps rates low under random feedback.
-
-    .. math:: g \leftarrow g - \rho \, k W_{ij} \langle z_i^a \rangle, \qquad
-        \dot z_i = -z_i / \tau_{het} + S_i
-
-    (P15), with k = 2e-7 for the default constants, which turns the paper's :math:`\rho` (volts,
-    per time step) into mV and ms.
-
-    Parameters
-    ----------
-    strength : float
-        The paper's rho, >= 0.
-    exponent : int
-        a, 0 to 8; 0 is plain weight decay.
-    tau_het : float
-        Time constant of the rate trace, ms, > 0.
-    error_dependent : bool
-        Multiply by the squared error of the neuron: no decay once the problem is solved.
-
-    References
-    ----------
-    Zenke, Ganguli 2018, arXiv:1705.11146, section on the heterosynaptic regularizer.
-    """
-
-    strength: float = 1.0
-    exponent: int = 4
-    tau_het: float = 100.0
-    error_dependent: bool = False
-
-    def __post_init__(self) -> None:
-        check_range("strength", self.strength, 0, open_high=True)
-        check_choice("exponent", self.exponent, range(9))
-        check_range("tau_het", self.tau_het, 0, open_low=True, open_high=True)
-
-    def unit(self, tau_rise: float, beta: float) -> float:
-        """Return k: the published code measures error times eligibility in volts and steps."""
-        return 1.0 / (tau_rise * 1000.0 * beta * 1000.0)
-
-
-@dataclass(frozen=True)
-class _Synapses:
-    """Traces of one weight matrix: potentials of its inputs, eligibility, what waits for errors."""
-
-    psp: tuple[Tensor, Tensor]
-    eligibility: tuple[Tensor, Tensor] | None
-    slope_line: Tensor
-    trace_line: Tensor
-
-
-@dataclass(frozen=True)
-class RuleState:
-    """All that learning carries from one window to the next.
-
-    Attributes
-    ----------
-    net : tuple of LayerState
-        State of the neurons.
-    error : (Tensor, Tensor)
-        The two averages of the error's kernel, (B, n_out).
-    memory : Tensor
-        What the loss remembers.
-    synapses : tuple
-        Traces of every weight matrix.
-    rates : tuple of Tensor
-        Rate traces of the regularizer, one for each hidden layer.
-    """
-
-    net: tuple[LayerState, ...]
-    error: tuple[Tensor, Tensor]
-    memory: Tensor | None
-    synapses: tuple[_Synapses, ...]
-    rates: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """One window of learning.
-
-    Attributes
-    ----------
-    cost : float
-        Integral of the squared error over the window, in unmatched-spike equivalents, summed
-        over output units, mean over samples.
-    per_unit_cost : Tensor
-        The same for each unit, (n_out,).
-    rates : tuple of float
-        Mean rate of every layer, Hz.
-    grad_norms : tuple of float
-        Norm of the gradient of every weight matrix; NaN where it does not learn.
-    output : NetOutput
-        Spikes and voltages of the window.
-    error : Tensor
-        Error of the output, 1/ms, (T, B, n_out).
-    state : RuleState
-        Where the next window starts.
-    """
-
-    cost: float
-    per_unit_cost: Tensor
-    rates: tuple[float, ...]
-    grad_norms: tuple[float, ...]
-    output: NetOutput = field(repr=False)
-    error: Tensor = field(repr=False)
-    state: RuleState = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -280,10 +171,10 @@ class SuperSpike:
     def _zeros(self, *shape: int) -> Tensor:
         return self.net.layers[-1].weight.detach().new_zeros(shape)
 
-    def _synapses(self, n_batch: int, index: int, weight: nn.Parameter) -> _Synapses:
+    def _synapses(self, n_batch: int, index: int, weight: nn.Parameter) -> Synapses:
         n_out, n_in = weight.shape
         delay = self._delay_steps(index)
-        return _Synapses(
+        return Synapses(
             (self._zeros(n_batch, n_in), self._zeros(n_batch, n_in)),
             None,
             self._zeros(delay, n_batch, n_out),
@@ -383,11 +274,11 @@ class SuperSpike:
         output: NetOutput,
         error: Tensor,
         part: slice,
-        synapses: tuple[_Synapses, ...],
+        synapses: tuple[Synapses, ...],
         totals: list[Tensor | None],
         last: bool,
-    ) -> tuple[_Synapses, ...]:
-        outs = [_cut(out, part) for out in output.layers]
+    ) -> tuple[Synapses, ...]:
+        outs = [cut(out, part) for out in output.layers]
         slopes = [
             layer.slope(out, at=self.surrogate_at, v_floor=self.v_floor, mask=self.mask_refractory)
             for layer, out in zip(self.net.layers, outs, strict=True)
@@ -401,7 +292,7 @@ class SuperSpike:
             layer = self.net.layers[index]
             arrived = outs[index].arrived
             if recurrent:
-                arrived = _own_arrivals(output.layers[index], layer, part)
+                arrived = own_arrivals(output.layers[index], layer, part)
             trace, psp = psp_trace(
                 arrived.bool(), layer.step, synapses[k].psp,
                 floors=floors_of(layer.params, self.trace_floor), backend=layer.backend,
@@ -409,7 +300,7 @@ class SuperSpike:
             new = replace(synapses[k], psp=psp)
             heard = errors[index]
             if deltas is not None and index < len(deltas):
-                total = _product(deltas[index], trace)
+                total = product(deltas[index], trace)
             elif heard is None:
                 after.append(new)
                 continue
@@ -421,24 +312,24 @@ class SuperSpike:
         return tuple(after)
 
     def _accumulate(
-        self, error: Tensor, slope: Tensor, trace: Tensor, before: _Synapses, last: bool,
+        self, error: Tensor, slope: Tensor, trace: Tensor, before: Synapses, last: bool,
         backend: Backend,
-    ) -> tuple[Tensor, _Synapses]:  # fmt: skip
+    ) -> tuple[Tensor, Synapses]:  # fmt: skip
         """Return the integral of error times eligibility over a piece, and the traces after it."""
-        slope, slope_line = _delayed(slope, before.slope_line)
-        trace, trace_line = _delayed(trace, before.trace_line)
+        slope, slope_line = delayed(slope, before.slope_line)
+        trace, trace_line = delayed(trace, before.trace_line)
         kernel = AlphaFilter(self.tau_rise, self.tau_decay, self.net.dt, backend=backend)
         if self.engine == "online":
-            total, eligibility = _online(error, slope, trace, kernel, before.eligibility)
+            total, eligibility = online(error, slope, trace, kernel, before.eligibility)
         else:
             filtered, s_rise, s_decay = kernel.adjoint(error.contiguous())
-            total = _product(filtered * slope, trace)
+            total = product(filtered * slope, trace)
             if before.eligibility is not None:
                 rise, decay = before.eligibility
                 total = total + (rise * s_rise[:, :, None] + decay * s_decay[:, :, None]).sum(0)
             eligibility = None
             if self.stateful or not last:
-                eligibility = _carried(slope, trace, kernel, before.eligibility)
+                eligibility = carried(slope, trace, kernel, before.eligibility)
         return total, replace(
             before, eligibility=eligibility, slope_line=slope_line, trace_line=trace_line
         )
@@ -485,67 +376,3 @@ class SuperSpike:
             decays[i] = decays[i] + zeta.sum((0, 1))
             after.append(state)
         return tuple(after)
-
-
-# --- pieces of a window -----------------------------------------------------------------------
-
-
-def _cut(out: LayerOutput, part: slice) -> LayerOutput:
-    return replace(out, spikes=out.spikes[part], arrived=out.arrived[part], v=out.v[part])
-
-
-def _own_arrivals(out: LayerOutput, layer: LIFLayer, part: slice) -> Tensor:
-    """Return the layer's own spikes at the steps at which they arrive at itself."""
-    delay = layer.params.delay_steps
-    if delay == 0:
-        return out.spikes[part]
-    line = torch.cat([out.before_own, out.spikes])
-    return line[: len(out.spikes)][part]
-
-
-def _delayed(values: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
-    if len(line) == 0:
-        return values, line
-    both = torch.cat([line, values])
-    return both[: len(values)], both[len(values) :]
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Return sum over time and samples of left_i right_j, (n_out, n_in)."""
-    return left.flatten(0, 1).T @ right.flatten(0, 1)
-
-
-def _carried(
-    slope: Tensor, trace: Tensor, kernel: AlphaFilter, before: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor]:
-    to_rise, to_decay, old = kernel.carry_weights(len(slope), slope.dtype)
-    late = trace[-len(to_rise) :].permute(1, 0, 2)
-    weights = torch.stack([to_rise, to_decay]).to(slope.device)[:, :, None, None]
-    weighted = (weights * slope[-len(to_rise) :]).permute(0, 2, 3, 1)
-    rise, decay = weighted @ late
-    if before is not None:
-        decay = decay + old[1] * before[1] + old[2] * before[0]
-        rise = rise + old[0] * before[0]
-    return rise, decay
-
-
-def _online(
-    error: Tensor,
-    slope: Tensor,
-    trace: Tensor,
-    kernel: AlphaFilter,
-    before: tuple[Tensor, Tensor] | None,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    shape = (error.shape[1], slope.shape[2], trace.shape[2])
-    rise, decay = before or (slope.new_zeros(shape), slope.new_zeros(shape))
-    if resolve(kernel.backend, slope.device) != "numba":
-        run = loops_in_torch(kernel.backend, slope.device).online
-        total, rise, decay = run(error, slope, trace, *kernel.coefficients, rise, decay)
-        return total, (rise, decay)
-    from tractable.spiking import compiled
-
-    e, h, z = (np.ascontiguousarray(x.numpy()) for x in (error, slope, trace))
-    kind = h.dtype.type
-    a, b, total_n = rise.numpy().copy(), decay.numpy().copy(), np.zeros(shape[1:], dtype=h.dtype)
-    compiled.online(e, h, z, *map(kind, kernel.coefficients), a, b, total_n)
-    return torch.from_numpy(total_n), (torch.from_numpy(a), torch.from_numpy(b))

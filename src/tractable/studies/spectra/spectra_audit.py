@@ -36,7 +36,7 @@ class SpectraAudit(Study):
         arxiv="1711.04735",
     )
     presets: ClassVar = {
-        "smoke": {"depth": 4, "width": 40, "n_samples": 2, "signatures": False},
+        "smoke": {"depth": 12, "width": 40, "n_samples": 2, "signatures": False},
         "paper": {"depth": 200, "width": 400, "n_samples": 8},
     }
 
