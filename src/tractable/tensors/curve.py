@@ -152,7 +152,7 @@ class FixedPointCurve:
         keys = [(id(c), float(n)) for c, n in zip(self.channels, self.aspect, strict=True)]
         return {key: (c, keys.count(key)) for key, c in zip(keys, self.channels, strict=True)}
 
-    def _log_noise(self, log_t: Array) -> tuple[Array, Array]:
+    def log_noise(self, log_t: Array) -> tuple[Array, Array]:
         """Return log Delta and its slope at log t, as `at` does, and nothing else."""
         t = np.exp(log_t)
         log_noise, slope = -log_t, np.full_like(log_t, -1.0)
@@ -170,7 +170,7 @@ class FixedPointCurve:
         changes = np.flatnonzero(signs[1:] * signs[:-1] < 0)
         log_t = np.log(self.t)
         roots = [
-            brentq(lambda s: self._log_noise(np.array([s]))[1][0], *log_t[i : i + 2], xtol=1e-13)
+            brentq(lambda s: self.log_noise(np.array([s]))[1][0], *log_t[i : i + 2], xtol=1e-13)
             for i in changes
         ]
         return np.exp(np.array(roots))
@@ -193,7 +193,7 @@ class FixedPointCurve:
         right = np.full_like(guess, s[-1])
         sign = 1.0 if rising else -1.0
         for _ in range(60):
-            value, slope = self._log_noise(guess)
+            value, slope = self.log_noise(guess)
             error = value - target
             above = sign * error > 0
             right, left = np.where(above, guess, right), np.where(above, left, guess)

@@ -239,7 +239,7 @@ def tricritical_mean(shape: Sequence[float]) -> float:
         log_t, k = np.log(curve.t), int(np.argmax(curve.slope))
         around = log_t[max(k - 1, 0)], log_t[min(k + 1, len(log_t) - 1)]
         found = minimize_scalar(
-            lambda s: -float(curve.at(np.exp(s))[2][0]),
+            lambda s: -float(curve.log_noise(np.array([s]))[1][0]),
             bounds=around, method="bounded", options={"xatol": 1e-9},
         )  # fmt: skip
         return max(-float(found.fun), float(curve.slope[k]))

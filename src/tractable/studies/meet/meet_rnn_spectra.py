@@ -47,7 +47,7 @@ class MeetRnnSpectra(Study):
     presets: ClassVar = {
         "smoke": {"n_units": 30, "n_nets": 1, "steps": (1, 2)},
         "paper": {"n_units": 1000, "n_nets": 10, "steps": (1, 2, 4, 8, 16, 32)},
-        "explore": {"steps": (1, 4), "n_quantiles": 30},
+        "explore": {"steps": (1, 4), "n_quantiles": 15},
     }
 
     n_units: Annotated[int, Range(10, 5000, log=True)] = 200
