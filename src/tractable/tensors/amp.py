@@ -157,7 +157,7 @@ def amp(
     noise_mode = check_noise_by(noise_by, np.ndim(Y) if not hasattr(Y, "ndim") else Y.ndim)
     data = observe(Y, rank, mask=mask, noise_mode=noise_mode, dtype=dtype, device=device)
     if not row_wise:
-        data = replace(data, weights=None)
+        data = replace(data, weights=None, count=None)
     chosen, learned = _priors(priors, data.order, rank, learn_priors)
     level = Noise.of(noise, data, units)
     start = init if init is not None else suited_start(chosen, rank)
@@ -186,6 +186,7 @@ def amp(
         torch.ones(n_starts, dtype=torch.float64),
         schedule,
         onsager,
+        refresh=units == "auto",
     )
     if level.relative is not None:
         beliefs.relative = level.relative.expand(n_starts, -1).clone()
@@ -217,6 +218,7 @@ def _iterate(
             learner.update(beliefs, sweep)
             beliefs.measure_change()
             record = watch.observe(sweep)
+            beliefs.look_at_rows()
             if callback is not None and callback(record) is True:
                 return "stopped"
             if watch.finished:

@@ -92,7 +92,7 @@ def slice_noise(beliefs: Beliefs) -> Tensor:
     others = [
         outer_columns(x, x) + c.flatten(2) for x, c in zip(beliefs.mean, beliefs.cov, strict=True)
     ]
-    power = (beliefs._contract(mode, others).flatten(2) * second).sum(-1) * beliefs.relative
+    power = (beliefs._contract(mode, others)[0].flatten(2) * second).sum(-1) * beliefs.relative
     cross = beliefs.slice_contraction
     scale = beliefs.scale[:, None]
     residual = data.slice_squares + scale**2 * (power - 2 * cross)

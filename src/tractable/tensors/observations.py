@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Observations:
     noise_mode: int | None = None
     slice_squares: Tensor | None = None
     slice_counts: Tensor | None = None
+    count: Callable[[], MaskWeights] | None = None
+    """Makes the mask's weights where entries are missing at random: for strong signals."""
 
     @property
     def order(self) -> int:
@@ -176,18 +178,22 @@ def observe(
     squares = sum(float(torch.dot(c, c)) for c in _chunks(tensor))
     n_observed = tensor.numel() if counts is None else int(counts[0].sum())
     _refuse_constant(tensor, present, squares)
-    weights = None
-    if present is not None and counts is not None and is_structured(counts, shape):
-        weights = MaskWeights.of_mask(present, tensor.dtype)
-    found = Observations(shape, DenseContractions(tensor), n_observed, squares, weights)
+    weights = count = None
+    if present is not None and counts is not None:
+        count = functools.partial(MaskWeights.of_mask, present, tensor.dtype)
+        if is_structured(counts, shape):
+            weights, count = count(), None
+    found = Observations(
+        shape, DenseContractions(tensor), n_observed, squares, weights, count=count
+    )
     if noise_mode is None:
         return found
     rows = tensor.movedim(noise_mode, 0)
     by_slice = torch.stack([row.double().square().sum() for row in rows]).cpu()
     size = n_observed / shape[noise_mode]
     n_slice = torch.full_like(by_slice, size) if counts is None else counts[noise_mode]
-    return Observations(
-        shape, found.engine, n_observed, squares, weights, noise_mode, by_slice, n_slice.double()
+    return replace(
+        found, noise_mode=noise_mode, slice_squares=by_slice, slice_counts=n_slice.double()
     )
 
 
