@@ -29,6 +29,7 @@ from tractable.tensors.watch import Watch
 
 __all__ = ["amp"]
 
+UNEQUAL_NOISE = 1.5  # gain by weighting slices by their noise from which it is recommended
 EDGE = 0.25  # noise in model units from which the scale is learned where nothing stands out
 
 
@@ -134,7 +135,10 @@ def amp(
     Notes
     -----
     A sweep reads ``Y`` twice and copies nothing: 4 r prod(N_a) operations. Predictions are for
-    large arrays; the errors are of order 1/sqrt(N_a).
+    large arrays; the errors are of order 1/sqrt(N_a). A warning says where the noise of slices
+    differs so much that ``noise_by`` is called for (`AMPResult.noise_spread`). The factors of a
+    matrix are known up to a rotation, which the covariances leave out: at order 2 and rank > 1 it
+    is the reconstruction that is predicted.
 
     References
     ----------
@@ -370,6 +374,15 @@ def first_scale(beliefs: Beliefs) -> Tensor:
 
 def _warn(result: AMPResult, watch: Watch, tol: float) -> None:
     """Say what a result of doubtful standing needs."""
+    worst = int(np.argmax(result.noise_spread))
+    if result.noise_spread[worst] > UNEQUAL_NOISE:
+        warnings.warn(
+            f"the noise differs between the slices of mode {worst}: where they are weighted by it, "
+            f"that of an entry is {result.noise_spread[worst]:.1f} times smaller, and errors are "
+            f"those that are predicted; say noise_by={worst}",
+            TractableWarning,
+            3,
+        )
     if result.status == "max_iter":
         warnings.warn(
             f"not converged in {result.n_iter} sweeps: the relative change of the last one is "

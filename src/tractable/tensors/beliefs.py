@@ -58,7 +58,7 @@ class Beliefs:
     tied: Tensor | None = None
     """Starts whose components are equal and stay so, (S,): rounding alone would part them."""
     refresh: bool = False
-    """Contract the tensor once more after parallel updates, for what is learned from it."""
+    """Contract the tensor once more where updates or slices are such that learning needs it."""
 
     def __post_init__(self) -> None:
         n_starts = len(self.noise)
@@ -73,6 +73,7 @@ class Beliefs:
         self.before = self.mean
         self.contraction = torch.zeros(n_starts, dtype=torch.float64)
         self.slice_contraction = torch.zeros(n_starts, 1, dtype=torch.float64)
+        self.fitted = [torch.zeros_like(x[..., 0]) for x in self.mean]  # <Y, What> of each slice
         self.ones = MaskWeights.of_ones(self.data.shape)
         self._summed: tuple[list[Any], Any] = ([], None)
 
@@ -105,7 +106,8 @@ class Beliefs:
                 self.mean = list(self.mean)
                 self.mean[mode] = new[mode]
         self.mean = new
-        if not sequential and self.refresh:
+        unequal = self.relative is not None and self.data.weights is not None
+        if self.refresh and (unequal or not sequential):
             self._contract_anew()
 
     def look_at_rows(self) -> bool:
@@ -126,10 +128,11 @@ class Beliefs:
         return True
 
     def _contract_anew(self) -> None:
-        """Contract the tensor with the means of now: of those of parallel updates no pass knows.
+        """Contract the tensor with the means of now, which no pass of the sweep knew.
 
-        Scale and noise are learned by comparing <Y, What> with the power of What. Were one of the
-        old means and the other of the new, a scale that is wrong by a factor would drift further.
+        Not those of parallel updates, nor all others when slices had theirs. Scale and noise are
+        learned by comparing <Y, What> with the power of What. Were one of the old means and the
+        other of the new, a scale that is wrong by a factor would drift further.
         """
         engine, columns = self.data.engine, self._columns()
         mode = self.order - 1 if self.relative is None else self.data.noise_mode
@@ -188,6 +191,7 @@ class Beliefs:
             )
         self.used[mode] = list(self.mean)
         self.cov[mode] = cov
+        self.fitted[mode] = root * (mean * projected).sum(-1) * self.scale[:, None]
         if mode == self.data.noise_mode and self.relative is not None:
             by_row = (mean * projected).sum(-1) * self.relative
             self.slice_contraction = root * by_row / self.scale[:, None]
@@ -298,6 +302,12 @@ class Beliefs:
         if not same_objects(state, self._summed[0]):  # asked for again and again in a sweep
             self._summed = (state, self._row_wise_power())
         return self._summed[1]
+
+    def tensor_error(self) -> Tensor:
+        """Return the predicted relative squared error of the signal, of all entries alike, (S,)."""
+        known = hadamard([self.overlap(b) for b in range(self.order)]).sum((1, 2))
+        whole = hadamard([self.second(b) for b in range(self.order)]).sum((1, 2))
+        return 1 - known / whole.clamp_min(1e-300)
 
     def _row_wise_power(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return `signal_power` where rows differ, in one contraction of the weights."""

@@ -16,7 +16,12 @@ from torch import Tensor
 
 from tractable.core.checks import TractableWarning
 from tractable.tensors.contractions import FLOAT32_ROUNDING, DenseContractions, halves
-from tractable.tensors.observations import Observations, is_structured, refuse_empty_slices
+from tractable.tensors.observations import (
+    Observations,
+    check_dtype,
+    is_structured,
+    refuse_empty_slices,
+)
 from tractable.tensors.weights import MaskWeights
 
 __all__ = ["ChunkedContractions", "observe_chunks"]
@@ -220,7 +225,7 @@ def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) ->
     others = [[b for b in axes if b != a] for a in axes]
     seen = values[present.bool()]
     return {
-        "mask": _without_repeats(present.bool().numpy()),
+        "mask": True if present.all() else _without_repeats(present.bool().numpy()),
         "infinite": int(values.isinf().sum()),
         "nan": int(np.isnan(np.asarray(block, dtype=float)).sum()),
         "counts": [present.double().sum(other).numpy() for other in others],
@@ -243,17 +248,20 @@ def _without_repeats(mask: np.ndarray) -> np.ndarray | None:
 def joined_masks(
     shape: tuple[int, ...],
     places: dict[tuple[int, ...], tuple[slice, ...]],
-    parts: dict[tuple[int, ...], np.ndarray | None],
+    parts: dict[tuple[int, ...], Any],
     dtype: torch.dtype,
 ) -> MaskWeights | None:
     """Return the weights of a mask from those of its chunks, or None where it varies too much.
+
+    ``parts`` holds True for a chunk that is complete, and None for one that repeats itself nowhere.
 
     Trials that are missing at all times are one matrix (neurons, trials), small enough for the
     memory; the chunks need not be read again in every sweep to count them.
     """
     if any(part is None for part in parts.values()):
         return None
-    known = {index: part for index, part in parts.items() if part is not None}
+    whole = np.ones([1] * len(shape), bool)
+    known = {index: whole if part is True else part for index, part in parts.items()}
     varies = []
     for mode in range(len(shape)):
         if any(
@@ -284,6 +292,7 @@ def observe_chunks(
         raise TypeError("Y must be real, got complex numbers; decompose the real part or the power")
     if not np.issubdtype(Y.dtype, np.number) and Y.dtype != bool:
         raise TypeError(f"Y must be an array of numbers, got {Y.dtype}")
+    check_dtype(dtype)
     if dtype is None:
         dtype = torch.float64 if Y.dtype == np.float64 else torch.float32
     if mask is not None:
@@ -301,7 +310,10 @@ def observe_chunks(
     infinite, n_nan, low, high = 0, 0, np.inf, -np.inf
     masks = {}
     for index, part in engine.statistics():
-        where, masks[index] = engine.places[index], part["mask"]
+        # Small arrays that stay would pin the memory of the thread that made them: True, or a copy.
+        seen = part["mask"]
+        masks[index] = seen.copy() if isinstance(seen, np.ndarray) else seen
+        where = engine.places[index]
         for a in range(order):
             counts[a][where[a]] += part["counts"][a]
             squares[a][where[a]] += part["squares"][a]
@@ -327,4 +339,15 @@ def observe_chunks(
         own = (torch.from_numpy(squares[noise_mode]), by_mode[noise_mode])
     n_observed, total = int(counts[0].sum()), float(squares[0].sum())
     later = None if weights is not None or n_observed == np.prod(shape) else count
-    return Observations(shape, engine, n_observed, total, weights, noise_mode, *own, later)
+    return Observations(
+        shape,
+        engine,
+        n_observed,
+        total,
+        weights,
+        noise_mode,
+        *own,
+        later,
+        tuple(map(torch.from_numpy, squares)),
+        tuple(by_mode),
+    )
