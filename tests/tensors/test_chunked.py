@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,3 +108,32 @@ def test_an_array_of_a_zarr_group_is_chosen(tmp_path) -> None:
     zarr.save_array(str(tmp_path / "one.zarr"), Y)
     with pytest.raises(ValueError, match="is one array"):
         read_array(str(tmp_path / "one.zarr:rates"))
+
+
+@pytest.mark.parametrize("pattern", ["trials", "times", "speckled", "both"])
+def test_masks_that_repeat_themselves_are_read_once(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mask was read 31 times a sweep; of whole trials its chunks are needed once in all."""
+    Y = SpikedTensor((30, 28, 32), 2, Gaussian(0.6), 0.05).sample(0).Y.numpy()
+    if pattern in ("trials", "both"):
+        Y[:9, :, ::3] = np.nan
+    if pattern == "times":
+        Y[:, 5:20:2] = np.where(np.arange(32) > 20, np.nan, Y[:, 5:20:2])
+    if pattern in ("speckled", "both"):
+        Y[:12][np.random.default_rng(0).random((12, 28, 32)) < 0.5] = np.nan
+    passes = []
+    partial = ChunkedContractions.partial
+
+    def counted(self: ChunkedContractions, *arguments: Any) -> torch.Tensor:
+        passes.append(self.count)
+        return partial(self, *arguments)
+
+    monkeypatch.setattr(ChunkedContractions, "partial", counted)
+    settings: dict = {"priors": Gaussian(0.6), "max_iter": 4, "tol": 0.0}
+    with quiet():
+        whole = amp(Y, 2, **settings)
+        parts = amp(da.from_array(Y, chunks=CHUNKS), 2, **settings)
+    for x, y in zip(whole.factors, parts.factors, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11)
+    assert sum(passes) <= (0 if pattern in ("trials", "times") else 4 * 6)

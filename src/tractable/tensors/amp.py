@@ -29,6 +29,7 @@ from tractable.tensors.watch import Watch
 
 __all__ = ["amp"]
 
+UNEQUAL_NOISE = 1.5  # gain by weighting slices by their noise from which it is recommended
 EDGE = 0.25  # noise in model units from which the scale is learned where nothing stands out
 
 
@@ -134,7 +135,10 @@ def amp(
     Notes
     -----
     A sweep reads ``Y`` twice and copies nothing: 4 r prod(N_a) operations. Predictions are for
-    large arrays; the errors are of order 1/sqrt(N_a).
+    large arrays; the errors are of order 1/sqrt(N_a). A warning says where the noise of slices
+    differs so much that ``noise_by`` is called for (`AMPResult.noise_spread`). The factors of a
+    matrix are known up to a rotation, which the covariances leave out: at order 2 and rank > 1 it
+    is the reconstruction that is predicted.
 
     References
     ----------
@@ -157,7 +161,7 @@ def amp(
     noise_mode = check_noise_by(noise_by, np.ndim(Y) if not hasattr(Y, "ndim") else Y.ndim)
     data = observe(Y, rank, mask=mask, noise_mode=noise_mode, dtype=dtype, device=device)
     if not row_wise:
-        data = replace(data, weights=None)
+        data = replace(data, weights=None, count=None)
     chosen, learned = _priors(priors, data.order, rank, learn_priors)
     level = Noise.of(noise, data, units)
     start = init if init is not None else suited_start(chosen, rank)
@@ -186,6 +190,7 @@ def amp(
         torch.ones(n_starts, dtype=torch.float64),
         schedule,
         onsager,
+        refresh=units == "auto",
     )
     if level.relative is not None:
         beliefs.relative = level.relative.expand(n_starts, -1).clone()
@@ -217,6 +222,7 @@ def _iterate(
             learner.update(beliefs, sweep)
             beliefs.measure_change()
             record = watch.observe(sweep)
+            beliefs.look_at_rows()
             if callback is not None and callback(record) is True:
                 return "stopped"
             if watch.finished:
@@ -368,6 +374,15 @@ def first_scale(beliefs: Beliefs) -> Tensor:
 
 def _warn(result: AMPResult, watch: Watch, tol: float) -> None:
     """Say what a result of doubtful standing needs."""
+    worst = int(np.argmax(result.noise_spread))
+    if result.noise_spread[worst] > UNEQUAL_NOISE:
+        warnings.warn(
+            f"the noise differs between the slices of mode {worst}: where they are weighted by it, "
+            f"that of an entry is {result.noise_spread[worst]:.1f} times smaller, and errors are "
+            f"those that are predicted; say noise_by={worst}",
+            TractableWarning,
+            3,
+        )
     if result.status == "max_iter":
         warnings.warn(
             f"not converged in {result.n_iter} sweeps: the relative change of the last one is "

@@ -84,6 +84,10 @@ class AMPResult:
     """How often a diverging sweep was taken back."""
     factorized: bool = False
     """Whether a prior's tilted density was approximated by a product."""
+    observed: float = 1.0
+    """Share of the entries that were observed."""
+    noise_spread: np.ndarray = field(default_factory=lambda: np.ones(0))
+    """Mean over harmonic mean of the noise variances of each mode's slices, (p,); see `amp`."""
 
     @property
     def rank(self) -> int:
@@ -213,6 +217,7 @@ class AMPResult:
             "predicted_mse": ("mode", self.predicted_mse, one),
             "predicted_cosine": (("mode", "component"), self.predicted_cosine, one),
             "all_evidence": ("start_", self.all_evidence, {"units": "nat"}),
+            "noise_spread": ("mode_", self.noise_spread, one),
         }
         if self.noise_slices is not None:
             variables["noise_slices"] = ("slice", self.noise_slices, one)
@@ -224,7 +229,7 @@ class AMPResult:
             for name in (
                 *("noise", "noise_variance", "snr_entry", "beta", "predicted_error"),
                 *("nishimori_gap", "free_entropy", "log_evidence", "status", "n_iter", "units"),
-                *("start", "n_guards"),
+                *("start", "n_guards", "observed"),
             )
         }
         attrs = {
@@ -265,6 +270,8 @@ class AMPResult:
                 for key, value in dataset.data_vars.items()
                 if str(key).startswith("history_")
             },
+            noise_spread=dataset.noise_spread.values if "noise_spread" in dataset else np.ones(0),
+            observed=float(attrs.get("observed", 1.0)),
             status=str(attrs["status"]),
             units=str(attrs["units"]),
             factorized=bool(attrs["factorized"]),
@@ -296,6 +303,8 @@ def assemble(
     """Return the result of the start of the largest evidence."""
     evidence = watch.history[-1]["log_evidence"]
     best = int(np.nanargmax(evidence)) if np.isfinite(evidence).any() else 0
+    from tractable.tensors.learning import noise_spread
+
     data, order = beliefs.data, beliefs.order
     means = [x[best].numpy().copy() for x in beliefs.mean]
     covs = [np.ascontiguousarray(c[best].numpy()) for c in beliefs.cov]
@@ -356,4 +365,6 @@ def assemble(
         all_evidence=np.asarray(evidence),
         n_guards=int(watch.n_guards[best]),
         factorized=factorized,
+        observed=float(data.fraction),
+        noise_spread=noise_spread(beliefs, best).numpy(),
     )

@@ -7,7 +7,8 @@ that S starts cost one pass over it and not S.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from tractable.tensors.priors import Gaussian, Prior
 from tractable.tensors.weights import MaskWeights
 
 __all__ = ["Beliefs", "equal_components", "hadamard"]
+
+STRONG = 0.01  # signal lost to entries missing at random, over the noise, from which it is counted
 
 
 @dataclass(eq=False)
@@ -54,6 +57,8 @@ class Beliefs:
     """Noise variance of each slice over ``noise``, (S, N_m), for the mode ``data.noise_mode``."""
     tied: Tensor | None = None
     """Starts whose components are equal and stay so, (S,): rounding alone would part them."""
+    refresh: bool = False
+    """Contract the tensor once more where updates or slices are such that learning needs it."""
 
     def __post_init__(self) -> None:
         n_starts = len(self.noise)
@@ -68,7 +73,9 @@ class Beliefs:
         self.before = self.mean
         self.contraction = torch.zeros(n_starts, dtype=torch.float64)
         self.slice_contraction = torch.zeros(n_starts, 1, dtype=torch.float64)
+        self.fitted = [torch.zeros_like(x[..., 0]) for x in self.mean]  # <Y, What> of each slice
         self.ones = MaskWeights.of_ones(self.data.shape)
+        self._summed: tuple[list[Any], Any] = ([], None)
 
     @property
     def order(self) -> int:
@@ -99,6 +106,44 @@ class Beliefs:
                 self.mean = list(self.mean)
                 self.mean[mode] = new[mode]
         self.mean = new
+        unequal = self.relative is not None and self.data.weights is not None
+        if self.refresh and (unequal or not sequential):
+            self._contract_anew()
+
+    def look_at_rows(self) -> bool:
+        """Count what each row has seen, from here on, once the signal is too strong for less.
+
+        With entries missing at random, that a row sees a fixed share of all others leaves out a
+        part of the signal's variance, (1 - f) times its power. Return whether this was new.
+        """
+        data = self.data
+        if data.count is None:
+            return False
+        strength = self.signal_power()[0] / (data.n_observed * self.delta)
+        if float(strength.max()) * (1 - data.fraction) < STRONG:
+            return False
+        self.data = replace(data, weights=data.count(), count=None)
+        self.excess = torch.ones_like(self.excess)
+        self.change = torch.full_like(self.change, torch.inf)
+        return True
+
+    def _contract_anew(self) -> None:
+        """Contract the tensor with the means of now, which no pass of the sweep knew.
+
+        Not those of parallel updates, nor all others when slices had theirs. Scale and noise are
+        learned by comparing <Y, What> with the power of What. Were one of the old means and the
+        other of the new, a scale that is wrong by a factor would drift further.
+        """
+        engine, columns = self.data.engine, self._columns()
+        mode = self.order - 1 if self.relative is None else self.data.noise_mode
+        assert mode is not None
+        partial = engine.partial(int(mode >= engine.n_left), columns)
+        projected = self._starts(engine.finish(partial, mode, columns), mode)
+        by_row = (self.mean[mode] * projected).sum(-1)
+        by_row = by_row * self.data.n_geo ** (-(self.order - 1) / 2) / self.scale[:, None]
+        self.contraction = by_row.sum(1)
+        if self.relative is not None:
+            self.slice_contraction = by_row * self.relative
 
     def measure_change(self) -> None:
         """Set the steps of all means since the last sweep, and their largest relative size."""
@@ -131,8 +176,8 @@ class Beliefs:
         old, n = self.mean[mode], self.data.n_geo
         root = n ** (-(self.order - 1) / 2)
         B = (self.scale / self.noise * root)[:, None, None] * projected
-        A = self.information(mode)
-        u = B - self._reaction(mode) if self.onsager else B
+        A, reaction = self._row_wise(mode) if self.data.row_wise else self._alike(mode)
+        u = B - reaction if self.onsager else B
         mean, cov = self._posterior(mode, A, u)
         if self.tied is not None:
             same = mean.mean(-1, keepdim=True).expand_as(mean)
@@ -146,6 +191,7 @@ class Beliefs:
             )
         self.used[mode] = list(self.mean)
         self.cov[mode] = cov
+        self.fitted[mode] = root * (mean * projected).sum(-1) * self.scale[:, None]
         if mode == self.data.noise_mode and self.relative is not None:
             by_row = (mean * projected).sum(-1) * self.relative
             self.slice_contraction = root * by_row / self.scale[:, None]
@@ -165,55 +211,62 @@ class Beliefs:
 
     # --- what the others say of a mode -------------------------------------------------------
 
-    def information(self, mode: int) -> Tensor:
-        """Return A of a mode (T2): (S, r, r), or (S, N_a, r, r) where rows differ."""
-        if self.data.row_wise:
-            products = [outer_columns(x, x) for x in self.mean]
-            A = self._contract(mode, products) / self.delta[:, None, None, None]
-        else:
-            excess = self.excess[:, None, None]
-            A = excess * hadamard([self.overlap(b) for b in self.others(mode)])
-            if bool((self.excess != 1).any()):
-                A = A - (excess - 1) * hadamard([self.second(b) for b in self.others(mode)])
-            A = A * (self.data.fraction / self.delta)[:, None, None]
-        return positive(A)
-
-    def _reaction(self, mode: int) -> Tensor | float:
-        """Return the Onsager term of a mode (T4), (S, N_a, r)."""
+    def _alike(self, mode: int) -> tuple[Tensor, Tensor | float]:
+        """Return A (T2), (S, r, r), and the Onsager term (T4), (S, N_a, r), of rows all alike."""
+        excess, n = self.excess[:, None, None], self.data.n_geo
+        A = excess * hadamard([self.overlap(b) for b in self.others(mode)])
+        if bool((self.excess != 1).any()):
+            A = A - (excess - 1) * hadamard([self.second(b) for b in self.others(mode)])
+        A = A * (self.data.fraction / self.delta)[:, None, None]
         total: Tensor | float = 0.0
         for b in self.others(mode):
             used = self.used[b]
             if used is None:
                 continue
-            if self.data.row_wise:
-                columns = [outer_columns(x, y) for x, y in zip(self.mean, used, strict=True)]
-                columns[b] = self.cov[b].flatten(2)
-                C = self._contract(mode, columns)
-                total = total + (C @ used[mode][..., None])[..., 0] / self.delta[:, None, None]
-                continue
-            n = self.data.n_geo
             parts = [self.cov[b].sum(1) / n]
             parts += [self.mean[g].mT @ used[g] / n for g in self.others(mode) if g != b]
             strength = (self.excess * self.data.fraction / self.delta)[:, None, None]
             total = total + used[mode] @ (strength * hadamard(parts)).mT
-        return total
+        return positive(A), total
 
-    def _contract(self, mode: int, columns: Sequence[Tensor]) -> Tensor:
-        """Return weights contracted with columns (S, N_b, r^2) of the others, (S, N_a, r, r)."""
-        weights = self.data.weights or self.ones
-        by_noise = self.data.noise_mode
+    def _row_wise(self, mode: int) -> tuple[Tensor, Tensor | float]:
+        """Return A (T2), (S, N_a, r, r), and the Onsager term (T4), from what each row has seen.
+
+        Both in one contraction of the weights, which may be as large as the tensor.
+        """
+        wanted, before = [[outer_columns(x, x) for x in self.mean]], []
+        for b in self.others(mode):
+            used = self.used[b]
+            if used is not None and self.onsager:
+                columns = [outer_columns(x, y) for x, y in zip(self.mean, used, strict=True)]
+                columns[b] = self.cov[b].flatten(2)
+                wanted.append(columns)
+                before.append(used[mode])
+        A, *parts = self._contract(mode, *wanted)
+        total: Tensor | float = 0.0
+        for C, x in zip(parts, before, strict=True):
+            total = total + (C @ x[..., None])[..., 0] / self.delta[:, None, None]
+        return positive(A / self.delta[:, None, None, None]), total
+
+    def _contract(self, mode: int, *wanted: Sequence[Tensor]) -> list[Tensor]:
+        """Return the contraction of the weights with each list of columns, (S, N_a, r, r) each.
+
+        A list has columns (S, N_b, r^2) for every mode. The weights are read once.
+        """
+        weights, by_noise = self.data.weights or self.ones, self.data.noise_mode
+        share = 1.0 if self.data.weights is not None else self.data.fraction
         flat = []
-        for b, x in enumerate(columns):
-            scaled = x
+        for b in range(self.order):
+            x = torch.cat([columns[b] for columns in wanted], -1)
             if self.relative is not None and b == by_noise:
-                scaled = x / self.relative[:, :, None]
-            flat.append(scaled.transpose(0, 1).reshape(x.shape[1], -1))
-        found = weights.contract(mode, flat) * self.data.n_geo ** -(self.order - 1)
+                x = x / self.relative[:, :, None]
+            flat.append(x.transpose(0, 1).reshape(x.shape[1], -1))
+        found = weights.contract(mode, flat) * (share * self.data.n_geo ** -(self.order - 1))
         r, n_starts = self.rank, len(self.noise)
-        shaped = found.reshape(len(found), n_starts, r, r).transpose(0, 1)
+        shaped = found.reshape(len(found), n_starts, len(wanted), r, r).transpose(0, 1)
         if self.relative is not None and mode == by_noise:
-            return shaped / self.relative[:, :, None, None]
-        return shaped
+            shaped = shaped / self.relative[:, :, None, None, None]
+        return list(shaped.unbind(2))
 
     def others(self, mode: int) -> list[int]:
         """Return all modes but one."""
@@ -245,15 +298,32 @@ class Beliefs:
             first = torch.stack(parts).sum(0)
             strength = n * self.data.fraction
             return strength * known, strength * whole, strength * first
+        state = [*self.mean, *self.cov, self.relative, self.data]
+        if not same_objects(state, self._summed[0]):  # asked for again and again in a sweep
+            self._summed = (state, self._row_wise_power())
+        return self._summed[1]
+
+    def tensor_error(self) -> Tensor:
+        """Return the predicted relative squared error of the signal, of all entries alike, (S,)."""
+        known = hadamard([self.overlap(b) for b in range(self.order)]).sum((1, 2))
+        whole = hadamard([self.second(b) for b in range(self.order)]).sum((1, 2))
+        return 1 - known / whole.clamp_min(1e-300)
+
+    def _row_wise_power(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `signal_power` where rows differ, in one contraction of the weights."""
+        p = self.order
         mean = [outer_columns(x, x) for x in self.mean]
-        second = [m + c.flatten(2) for m, c in zip(mean, self.cov, strict=True)]
-        seen = self._contract(p - 1, mean).flatten(2)
+        cov = [c.flatten(2) for c in self.cov]
+        second = [m + c for m, c in zip(mean, cov, strict=True)]
+        varied = [[*mean[:b], cov[b], *mean[b + 1 :]] for b in range(p - 1)]
+        seen, both, *parts = (
+            part.flatten(2) for part in self._contract(p - 1, mean, second, *varied)
+        )
         known = (seen * mean[-1]).sum((1, 2))
-        whole = (self._contract(p - 1, second).flatten(2) * second[-1]).sum((1, 2))
-        first = (seen * self.cov[-1].flatten(2)).sum((1, 2))
-        for b in range(p - 1):
-            parts = [*mean[:b], self.cov[b].flatten(2), *mean[b + 1 :]]
-            first = first + (self._contract(p - 1, parts).flatten(2) * mean[-1]).sum((1, 2))
+        whole = (both * second[-1]).sum((1, 2))
+        first = (seen * cov[-1]).sum((1, 2))
+        for part in parts:
+            first = first + (part * mean[-1]).sum((1, 2))
         return known, whole, first
 
     def free_entropy(self) -> Tensor:
@@ -299,6 +369,11 @@ def exchangeable(prior: Prior, rank: int) -> bool:
     alike = bool((first == first[0]).all() and (second.diagonal() == second[0, 0]).all())
     off = second[~torch.eye(rank, dtype=torch.bool)]
     return alike and bool((off == off[0]).all()) and (prior.rank is None or type(prior) is Gaussian)
+
+
+def same_objects(state: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Return whether two lists hold the very same objects."""
+    return len(state) == len(other) and all(x is y for x, y in zip(state, other, strict=True))
 
 
 def hadamard(matrices: Sequence[Tensor]) -> Tensor:

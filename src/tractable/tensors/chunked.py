@@ -16,10 +16,17 @@ from torch import Tensor
 
 from tractable.core.checks import TractableWarning
 from tractable.tensors.contractions import FLOAT32_ROUNDING, DenseContractions, halves
-from tractable.tensors.observations import Observations, is_structured, refuse_empty_slices
+from tractable.tensors.observations import (
+    Observations,
+    check_dtype,
+    is_structured,
+    refuse_empty_slices,
+)
 from tractable.tensors.weights import MaskWeights
 
 __all__ = ["ChunkedContractions", "observe_chunks"]
+
+SMALL_MASK = 1 / 16  # of the entries: a mask that repeats itself up to here is kept in memory
 
 
 class ChunkedContractions:
@@ -49,7 +56,7 @@ class ChunkedContractions:
         self.rounding = FLOAT32_ROUNDING if dtype == torch.float32 else 0.0
 
     @functools.cached_property
-    def _places(self) -> dict[tuple[int, ...], tuple[slice, ...]]:
+    def places(self) -> dict[tuple[int, ...], tuple[slice, ...]]:
         """The place of each chunk, by its index, in C order."""
         edges = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in self.array.chunks]
         places = [[slice(int(a), int(b)) for a, b in itertools.pairwise(edge)] for edge in edges]
@@ -102,7 +109,7 @@ class ChunkedContractions:
             yield from zip(window, get(graph, names), strict=True)
 
     def _each(self) -> list[tuple[tuple[int, ...], ...]]:
-        return [(index,) for index in self._places]
+        return [(index,) for index in self.places]
 
     def partial(self, side: int, factors: Sequence[Tensor]) -> Tensor:
         """Return the array contracted with all modes of the other side, shape (.., K)."""
@@ -112,11 +119,11 @@ class ChunkedContractions:
         total = torch.zeros(*(self.shape[a] for a in own), width, dtype=torch.float64)
 
         def arguments(group: tuple[tuple[int, ...], ...]) -> Any:
-            places = self._places[group[0]]
+            places = self.places[group[0]]
             return h, side, [x[place].numpy() for x, place in zip(factors, places, strict=True)]
 
         for (index,), part in self._map(_partial, self._each(), arguments):
-            total[tuple(self._places[index][a] for a in own)] += torch.from_numpy(part)
+            total[tuple(self.places[index][a] for a in own)] += torch.from_numpy(part)
         return total
 
     def finish(self, partial: Tensor, mode: int, factors: Sequence[Tensor]) -> Tensor:
@@ -136,21 +143,21 @@ class ChunkedContractions:
         n_along = self.array.numblocks[mode]
         pairs = (
             (index, (*index[:mode], j, *index[mode + 1 :]))
-            for index in self._places
+            for index in self.places
             for j in range(index[mode], n_along)
         )
         total = torch.zeros(self.shape[mode], self.shape[mode], dtype=torch.float64)
         for (one, other), part in self._map(_gram, pairs, lambda _: mode):
-            rows, columns = self._places[one][mode], self._places[other][mode]
+            rows, columns = self.places[one][mode], self.places[other][mode]
             total[rows, columns] += torch.from_numpy(part)
             if one != other:
                 total[columns, rows] += torch.from_numpy(part).T
         return total
 
-    def statistics(self) -> Iterator[tuple[tuple[slice, ...], dict[str, Any]]]:
-        """Yield place, counts, sums of squares and the range of every chunk."""
+    def statistics(self) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+        """Yield index, counts, sums of squares, range and mask of every chunk."""
         for (index,), part in self._map(_statistics, self._each(), lambda _: None):
-            yield self._places[index], part
+            yield index, part
 
 
 def n_workers() -> int:
@@ -218,6 +225,7 @@ def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) ->
     others = [[b for b in axes if b != a] for a in axes]
     seen = values[present.bool()]
     return {
+        "mask": True if present.all() else _without_repeats(present.bool().numpy()),
         "infinite": int(values.isinf().sum()),
         "nan": int(np.isnan(np.asarray(block, dtype=float)).sum()),
         "counts": [present.double().sum(other).numpy() for other in others],
@@ -225,6 +233,55 @@ def _statistics(blocks: Any, dtype: torch.dtype, count: bool, argument: None) ->
         "low": float(seen.min()) if len(seen) else np.inf,
         "high": float(seen.max()) if len(seen) else -np.inf,
     }
+
+
+def _without_repeats(mask: np.ndarray) -> np.ndarray | None:
+    """Return a mask with size 1 along the modes in which it repeats itself; None: in no mode."""
+    small = mask
+    for mode in range(mask.ndim):
+        first = small.take([0], mode)
+        if bool((small == first).all()):
+            small = first
+    return None if small.shape == mask.shape and small.size > 1 else small.copy()
+
+
+def joined_masks(
+    shape: tuple[int, ...],
+    places: dict[tuple[int, ...], tuple[slice, ...]],
+    parts: dict[tuple[int, ...], Any],
+    dtype: torch.dtype,
+) -> MaskWeights | None:
+    """Return the weights of a mask from those of its chunks, or None where it varies too much.
+
+    ``parts`` holds True for a chunk that is complete, and None for one that repeats itself nowhere.
+
+    Trials that are missing at all times are one matrix (neurons, trials), small enough for the
+    memory; the chunks need not be read again in every sweep to count them.
+    """
+    if any(part is None for part in parts.values()):
+        return None
+    whole = np.ones([1] * len(shape), bool)
+    known = {index: whole if part is True else part for index, part in parts.items()}
+    varies = []
+    for mode in range(len(shape)):
+        if any(
+            part.shape[mode] > 1
+            or not bool((part == known[(*index[:mode], 0, *index[mode + 1 :])]).all())
+            for index, part in known.items()
+        ):
+            varies.append(mode)
+    sizes = [n if mode in varies else 1 for mode, n in enumerate(shape)]
+    if float(np.prod(sizes)) > SMALL_MASK * float(np.prod(shape)):
+        return None
+    small = np.zeros(sizes, bool)
+    for index, part in known.items():
+        if all(index[mode] == 0 for mode in range(len(shape)) if mode not in varies):
+            place = [s if mode in varies else slice(0, 1) for mode, s in enumerate(places[index])]
+            small[tuple(place)] = part
+    weights = torch.from_numpy(small.reshape([shape[mode] for mode in varies]))
+    if len(varies) == 1:
+        return MaskWeights(shape, tuple(varies), None, weights.double())
+    return MaskWeights(shape, tuple(varies), DenseContractions(weights.to(dtype)))
 
 
 def observe_chunks(
@@ -235,6 +292,7 @@ def observe_chunks(
         raise TypeError("Y must be real, got complex numbers; decompose the real part or the power")
     if not np.issubdtype(Y.dtype, np.number) and Y.dtype != bool:
         raise TypeError(f"Y must be an array of numbers, got {Y.dtype}")
+    check_dtype(dtype)
     if dtype is None:
         dtype = torch.float64 if Y.dtype == np.float64 else torch.float32
     if mask is not None:
@@ -250,7 +308,12 @@ def observe_chunks(
     counts = [np.zeros(n) for n in shape]
     squares = [np.zeros(n) for n in shape]
     infinite, n_nan, low, high = 0, 0, np.inf, -np.inf
-    for where, part in engine.statistics():
+    masks = {}
+    for index, part in engine.statistics():
+        # Small arrays that stay would pin the memory of the thread that made them: True, or a copy.
+        seen = part["mask"]
+        masks[index] = seen.copy() if isinstance(seen, np.ndarray) else seen
+        where = engine.places[index]
         for a in range(order):
             counts[a][where[a]] += part["counts"][a]
             squares[a][where[a]] += part["squares"][a]
@@ -264,12 +327,27 @@ def observe_chunks(
     refuse_empty_slices(by_mode)
     if low == high:
         raise ValueError(f"Y is constant ({low:g}): there is nothing to decompose")
-    weights = None
-    if is_structured(by_mode, shape):
+
+    def count() -> MaskWeights:
+        small = joined_masks(shape, engine.places, masks, dtype)
         counting = ChunkedContractions(Y, dtype, mask, count=True)
-        weights = MaskWeights(shape, tuple(range(order)), counting)
+        return small or MaskWeights(shape, tuple(range(order)), counting)
+
+    weights = count() if is_structured(by_mode, shape) else None
     own: tuple[Tensor | None, Tensor | None] = (None, None)
     if noise_mode is not None:
         own = (torch.from_numpy(squares[noise_mode]), by_mode[noise_mode])
     n_observed, total = int(counts[0].sum()), float(squares[0].sum())
-    return Observations(shape, engine, n_observed, total, weights, noise_mode, *own)
+    later = None if weights is not None or n_observed == np.prod(shape) else count
+    return Observations(
+        shape,
+        engine,
+        n_observed,
+        total,
+        weights,
+        noise_mode,
+        *own,
+        later,
+        tuple(map(torch.from_numpy, squares)),
+        tuple(by_mode),
+    )

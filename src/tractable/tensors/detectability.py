@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from tractable.core.checks import check_count, quiet
-from tractable.tensors.amp import amp
+from tractable.tensors.amp import UNEQUAL_NOISE, Noise, amp
 from tractable.tensors.amp_result import AMPResult
 from tractable.tensors.evolution import state_evolution
-from tractable.tensors.observations import observe
+from tractable.tensors.observations import Observations, check_noise_by, observe
 from tractable.tensors.priors import Gaussian, Prior
 from tractable.tensors.thresholds import thresholds
 
@@ -105,10 +106,12 @@ def detectability(
         return _report(Y, np.zeros(0), (), Y.shape)
     check_count("rank_max", rank_max)
     with quiet():
-        data = observe(Y, 1, mask=mask)
+        order = Y.ndim if hasattr(Y, "ndim") else np.ndim(Y)
+        by = check_noise_by(settings.get("noise_by"), order)
+        data = observe(Y, 1, mask=mask, noise_mode=by)
         scree = tuple(_scree(data, mode, n_scree) for mode in range(data.order))
         power = data.square_sum / data.n_observed
-        null = -0.5 * data.n_observed * (np.log(2 * np.pi * power) + 1)
+        null = noise_alone(data, Noise.of(settings.get("noise", "estimate"), data, "auto"))
         evidence, best = [0.0], None
         cost = PER_PARAMETER * 2 * data.order + np.log(data.n_observed)
         for rank in range(1, rank_max + 1):
@@ -122,6 +125,18 @@ def detectability(
                 break
             best = fit
     return _report(best, np.array(evidence), scree, data.shape, power)
+
+
+def noise_alone(data: Observations, noise: Noise) -> float:
+    """Return the log-likelihood of an array as noise alone, of a variance for each slice if so."""
+    counts = torch.tensor([float(data.n_observed)], dtype=torch.float64)
+    squares = torch.tensor([data.square_sum], dtype=torch.float64)
+    variance = torch.tensor([noise.mean], dtype=torch.float64)
+    if noise.relative is not None and data.slice_squares is not None:
+        assert data.slice_counts is not None
+        squares, counts = data.slice_squares, data.slice_counts
+        variance = noise.mean * noise.relative[0]
+    return float(-0.5 * (counts * (2 * np.pi * variance).log() + squares / variance).sum())
 
 
 def _scree(data: Any, mode: int, count: int) -> np.ndarray:
@@ -149,6 +164,12 @@ def _report(
         return Detectability(0, (), evidence, scree, power, verdict, None)
     components = tuple(_component(fit, k) for k in range(fit.rank))
     verdict = " ".join([_headline(fit, components), *map(_sentence, range(fit.rank), components)])
+    if fit.noise_spread.size and fit.noise_spread.max() > UNEQUAL_NOISE:
+        worst = int(np.argmax(fit.noise_spread))
+        verdict += (
+            f" Beware: the noise differs between the slices of mode {worst}, and noise of the "
+            f"strongest can pass for a component; say noise_by={worst}."
+        )
     return Detectability(fit.rank, components, evidence, scree, fit.noise_variance, verdict, fit)
 
 
@@ -170,7 +191,10 @@ def _component(fit: AMPResult, k: int) -> Component:
     n_geo = float(np.exp(np.mean(np.log(shape))))
     shrunk = float(np.prod(fit.predicted_cosine[:, k] ** 2).clip(1e-12))
     strength = fit.strengths[k] ** 2 / shrunk
-    noise = fit.noise_variance * n_geo / max(strength, 1e-300)
+    variance = fit.noise_variance
+    if fit.noise_slices is not None:  # weighted slices speak as one of their harmonic mean
+        variance = float(1 / np.mean(1 / fit.noise_slices))
+    noise = variance * n_geo / (fit.observed * max(strength, 1e-300))
     priors = component_priors(fit, k)
     edge = thresholds(shape, priors)
     evolved = state_evolution(shape, priors, noise, start="informed", max_iter=2000, tol=1e-9)

@@ -15,10 +15,11 @@ from torch import Tensor
 from tractable.tensors.beliefs import Beliefs, outer_columns
 from tractable.tensors.priors import Exponential, GaussBernoulli, Gaussian, Prior, TruncatedGaussian
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "noise_spread"]
 
 SCALABLE = (Exponential, GaussBernoulli, Gaussian, TruncatedGaussian)
 EXCESS = 4.0  # a true noise variance is searched for within this factor of the assumed one
+FEW = 20  # entries of a slice below which its noise is not judged
 FLOOR = 1e-10  # of the mean square of the data: a noise variance below it is rounding
 
 
@@ -92,12 +93,29 @@ def slice_noise(beliefs: Beliefs) -> Tensor:
     others = [
         outer_columns(x, x) + c.flatten(2) for x, c in zip(beliefs.mean, beliefs.cov, strict=True)
     ]
-    power = (beliefs._contract(mode, others).flatten(2) * second).sum(-1) * beliefs.relative
+    power = (beliefs._contract(mode, others)[0].flatten(2) * second).sum(-1) * beliefs.relative
     cross = beliefs.slice_contraction
     scale = beliefs.scale[:, None]
     residual = data.slice_squares + scale**2 * (power - 2 * cross)
     floor = FLOOR * data.square_sum / data.n_observed
     return (residual / data.slice_counts).clamp_min(floor)
+
+
+def noise_spread(beliefs: Beliefs, start: int) -> Tensor:
+    """Return what weighting the slices of each mode by their own noise would gain, (p,).
+
+    Mean noise variance of the slices over their harmonic mean: 1 where all are alike. Slices with
+    less than a tenth of the median count as a tenth: one that is constant is no reason to weight.
+    """
+    data, found = beliefs.data, torch.ones(beliefs.order, dtype=torch.float64)
+    if data.noise_mode is not None:
+        return found
+    for mode, (squares, counts) in enumerate(zip(data.mode_squares, data.mode_counts, strict=True)):
+        rest = (squares - beliefs.fitted[mode][start]).clamp_min(0) / counts
+        rest = rest.clamp_min(float(rest.median()) / 10)
+        if float(rest.min()) > 0 and float(counts.min()) >= FEW:
+            found[mode] = float(rest.mean() * (1 / rest).mean())
+    return found
 
 
 def moments(beliefs: Beliefs, mode: int, start: int) -> tuple[Tensor, Tensor]:

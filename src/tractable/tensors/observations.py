@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tractable.core.checks import TractableWarning, check_choice
 from tractable.tensors.contractions import Contractions, DenseContractions
 from tractable.tensors.weights import MaskWeights
 
-__all__ = ["Observations", "as_tensor", "is_chunked", "observe"]
+__all__ = ["Observations", "as_tensor", "is_chunked", "observe", "unmasked"]
 
 CHUNK = 1 << 20  # entries of a chunk where a temporary is needed
 SMALL, UNEQUAL, SHORT = 10_000, 50.0, 20  # where the theory of large tensors is poor
@@ -53,6 +53,12 @@ class Observations:
     noise_mode: int | None = None
     slice_squares: Tensor | None = None
     slice_counts: Tensor | None = None
+    count: Callable[[], MaskWeights] | None = None
+    """Makes the mask's weights where entries are missing at random: for strong signals."""
+    mode_squares: tuple[Tensor, ...] = ()
+    """Sum of the squares of the slices of every mode."""
+    mode_counts: tuple[Tensor, ...] = ()
+    """Number of observed entries of the slices of every mode."""
 
     @property
     def order(self) -> int:
@@ -75,6 +81,20 @@ class Observations:
         return self.weights is not None or self.noise_mode is not None
 
 
+def unmasked(Y: Any) -> np.ndarray:
+    """Return a NumPy array; NaN where a `numpy.ma.MaskedArray` is masked.
+
+    Examples
+    --------
+    >>> unmasked(np.ma.masked_equal([1.0, 2.0, 3.0], 2.0))
+    array([ 1., nan,  3.])
+    """
+    if not isinstance(Y, np.ma.MaskedArray) or not np.ma.getmaskarray(Y).any():
+        return np.asarray(Y)
+    values = np.where(np.ma.getmaskarray(Y), np.nan, Y.data)
+    return values.astype(np.result_type(Y.dtype, np.float32))
+
+
 def is_chunked(Y: Any) -> bool:
     """Whether an array is one of dask: in chunks, perhaps larger than the memory."""
     return hasattr(Y, "dask") and hasattr(Y, "chunks")
@@ -85,7 +105,7 @@ def as_tensor(Y: Any, dtype: torch.dtype | None = None, device: Any = None) -> T
     if isinstance(Y, Tensor):
         tensor = Y.detach()
     else:
-        values = Y.to_numpy() if hasattr(Y, "to_numpy") else np.asarray(Y)
+        values = unmasked(Y.to_numpy() if hasattr(Y, "to_numpy") else Y)
         if values.dtype == object:
             raise TypeError(
                 "Y must be an array of numbers, got objects; are its rows of one length?"
@@ -106,9 +126,16 @@ def as_tensor(Y: Any, dtype: torch.dtype | None = None, device: Any = None) -> T
     if not tensor.is_floating_point():
         warnings.warn(f"Y holds {tensor.dtype}; it is taken as float32", TractableWarning, 4)
         tensor = tensor.float()
+    check_dtype(dtype)
     if dtype is None:
         dtype = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
     return tensor.to(device=device, dtype=dtype).contiguous()
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuse types in which the passes over an array are not made."""
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32, torch.float64 or None, got {dtype!r}")
 
 
 def check_tensor_shape(shape: Sequence[int], rank: int) -> None:
@@ -173,22 +200,59 @@ def observe(
         refuse_empty_slices(counts)
         if bool(present.all()):
             present = counts = None
-    squares = sum(float(torch.dot(c, c)) for c in _chunks(tensor))
+    by_mode = _slice_squares(tensor)
+    squares = float(by_mode[0].sum())
+    _refuse_overflow(tensor, squares)
     n_observed = tensor.numel() if counts is None else int(counts[0].sum())
     _refuse_constant(tensor, present, squares)
-    weights = None
-    if present is not None and counts is not None and is_structured(counts, shape):
-        weights = MaskWeights.of_mask(present, tensor.dtype)
-    found = Observations(shape, DenseContractions(tensor), n_observed, squares, weights)
+    weights = count = None
+    if present is not None and counts is not None:
+        count = functools.partial(MaskWeights.of_mask, present, tensor.dtype)
+        if is_structured(counts, shape):
+            weights, count = count(), None
+    by_size = tuple(torch.full((n,), n_observed / n, dtype=torch.float64) for n in shape)
+    found = Observations(
+        shape, DenseContractions(tensor), n_observed, squares, weights, count=count,
+        mode_squares=by_mode,
+        mode_counts=by_size if counts is None else tuple(c.double() for c in counts),
+    )  # fmt: skip
     if noise_mode is None:
         return found
-    rows = tensor.movedim(noise_mode, 0)
-    by_slice = torch.stack([row.double().square().sum() for row in rows]).cpu()
-    size = n_observed / shape[noise_mode]
-    n_slice = torch.full_like(by_slice, size) if counts is None else counts[noise_mode]
-    return Observations(
-        shape, found.engine, n_observed, squares, weights, noise_mode, by_slice, n_slice.double()
+    return replace(
+        found,
+        noise_mode=noise_mode,
+        slice_squares=by_mode[noise_mode],
+        slice_counts=found.mode_counts[noise_mode],
     )
+
+
+def _slice_squares(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return the sum of squares of the slices of every mode, in one pass."""
+    matrix = tensor.view(len(tensor), -1)
+    first = torch.zeros(len(tensor), dtype=torch.float64)
+    rest = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    step = max(1, CHUNK // matrix.shape[1])
+    for start in range(0, len(matrix), step):
+        part = matrix[start : start + step].double().square()
+        first[start : start + step] = part.sum(1).cpu()
+        rest += part.sum(0).cpu()
+    others = rest.view(tensor.shape[1:])
+    axes = range(others.ndim)
+    sums = (others.sum([b for b in axes if b != a]) if len(axes) > 1 else others for a in axes)
+    return (first, *sums)
+
+
+def _refuse_overflow(tensor: Tensor, squares: float) -> None:
+    """Refuse what is so large or so small that its squares are no numbers of its type."""
+    largest = max((float(chunk.abs().max()) for chunk in _chunks(tensor)), default=0.0)
+    limits = torch.finfo(tensor.dtype)
+    if largest and not (
+        np.isfinite(squares) and squares < limits.max**0.9 and largest**2 > limits.tiny * 1e6
+    ):
+        raise ValueError(
+            f"Y has entries as large as {largest:.3g}, whose squares are beyond the range of "
+            f"{tensor.dtype}; multiply Y by {1 / largest:.0e}"
+        )
 
 
 def _present(tensor: Tensor, mask: Any) -> Tensor | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tractable.core.checks import check_shape, quiet
-from tractable.tensors.prior_text import prior_to_text
+from tractable.tensors.prior_text import prior_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def write_page(fit: AMPResult, path: str | Path, names: Sequence[str] | None = N
                     f"{strength:.4g}",
                     f"{component.noise:.3g}",
                     component.phase,
-                    f"{component.margin:.2f}",
+                    margin_in_words(component.margin),
                     *(
                         f"{fit.predicted_cosine[a, k]:.3f} / {component.cosine[a]:.3f}"
                         for a in range(order)
@@ -75,7 +75,7 @@ def write_page(fit: AMPResult, path: str | Path, names: Sequence[str] | None = N
         _table(
             ("mode", "size", "prior", "predicted squared error of a row"),
             [
-                (labels[a], str(fit.shape[a]), str(prior_to_text(fit.priors[a])), f"{mse:.4g}")
+                (labels[a], str(fit.shape[a]), prior_in_words(fit.priors[a]), f"{mse:.4g}")
                 for a, mse in enumerate(fit.predicted_mse)
             ],
         ),
@@ -92,9 +92,23 @@ def write_page(fit: AMPResult, path: str | Path, names: Sequence[str] | None = N
     return path
 
 
+def margin_in_words(margin: float) -> str:
+    """Return log(delta_alg / Delta), or what its infinities mean.
+
+    Examples
+    --------
+    >>> margin_in_words(0.5), margin_in_words(float("inf")), margin_in_words(-float("inf"))
+    ('0.50', 'no threshold', 'never easy')
+    """
+    if np.isinf(margin):
+        return "no threshold" if margin > 0 else "never easy"
+    return f"{margin:.2f}"
+
+
 def _summary(fit: AMPResult) -> list[tuple[str, str]]:
     return [
         ("status", f"{fit.status}, {fit.n_iter} sweeps"),
+        ("entries observed", f"{100 * fit.observed:.4g} %"),
         ("noise variance of an entry", f"{fit.noise_variance:.4g}"),
         ("noise Delta, model units", f"{fit.noise:.4g}"),
         ("signal over noise of an entry", f"{fit.snr_entry:.3g}"),

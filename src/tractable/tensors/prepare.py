@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from tractable.core.checks import TractableWarning, as_floats, check_choice, check_shape
+from tractable.tensors.observations import unmasked
 
 __all__ = ["Prepared", "prepare"]
 
 PER_NEURON = "per-neuron noise"
+ROUNDING = 1e-12  # of the square of a slice: what is left of one without noise
+N_FILLS = 20  # rank-1 fits by which missing entries are filled in
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ def prepare(
     >>> np.allclose(prepared.inverse(prepared.Y), np.arange(8.0).reshape(2, 2, 2))
     True
     """
-    array = np.asarray(Y.detach().cpu() if hasattr(Y, "detach") else Y)
+    array = unmasked(Y.detach().cpu() if hasattr(Y, "detach") else Y)
     if array.dtype not in (np.float32, np.float64):
         array = as_floats("Y", array)
     if not array.size:
@@ -107,13 +110,37 @@ def prepare(
 def _slice_noise(array: np.ndarray, mode: int) -> np.ndarray:
     """Return the noise of each slice of a mode, broadcastable to the array."""
     slices = np.moveaxis(array, mode, 0)
-    found = np.ones(len(slices))
+    found, still = np.ones(len(slices)), []
     for i, part in enumerate(slices):
-        matrix = np.nan_to_num(part.reshape(len(part), -1))
-        values = np.linalg.svd(matrix, compute_uv=False)
-        rest = float((values[1:] ** 2).sum())
-        n = int(np.isfinite(part).sum())
-        found[i] = np.sqrt(rest / max(n - sum(matrix.shape), 1)) if rest > 0 else 1.0
+        rest, free = _beyond_rank_one(part.reshape(len(part), -1).astype(float))
+        if rest > 0:
+            found[i] = np.sqrt(rest / free)
+        else:
+            still.append(i)
+    if still:
+        warnings.warn(
+            f"{len(still)} slices of mode {mode} have no noise (constant, or of rank 1), first "
+            f"{still[:5]}; they are left as they are: remove them if they are dead channels",
+            TractableWarning,
+            3,
+        )
     shape = [1] * array.ndim
     shape[mode] = -1
     return found.reshape(shape)
+
+
+def _beyond_rank_one(matrix: np.ndarray) -> tuple[float, int]:
+    """Return the sum of squares that the best rank-1 fit leaves, and its degrees of freedom.
+
+    Missing entries are filled in by the fit itself; rounding counts as nothing.
+    """
+    present = np.isfinite(matrix)
+    filled = np.where(present, matrix, 0.0)
+    total, n_fills = float((filled**2).sum()), 1 if present.all() else N_FILLS
+    for _ in range(n_fills):
+        u, s, v = np.linalg.svd(filled, full_matrices=False)
+        filled = np.where(present, filled, s[0] * u[:, :1] * v[:1])
+    residual = np.where(present, filled - s[0] * u[:, :1] * v[:1], 0.0)
+    rest = float((residual**2).sum())
+    seen = int(present.any(0).sum()) + int(present.any(1).sum())
+    return (rest if rest > ROUNDING * total else 0.0), max(int(present.sum()) - seen, 1)

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tractable.tensors.priors import Prior
 
-__all__ = ["prior_from_text", "prior_to_text"]
+__all__ = ["prior_from_text", "prior_in_words", "prior_to_text"]
 
 KNOWN = (
     *("Bernoulli", "Discrete", "Exponential", "GaussBernoulli", "Gaussian", "Rademacher"),
@@ -49,6 +49,29 @@ def prior_from_text(text: str) -> Prior | None:
     values = json.loads(text)
     name = values.pop("class")
     return getattr(priors, name)(**values) if name in KNOWN and values is not None else None
+
+
+def prior_in_words(prior: Any) -> str:
+    """Return the class of a prior and its numbers, to be read.
+
+    Examples
+    --------
+    >>> from tractable.tensors import Gaussian, TruncatedGaussian
+    >>> prior_in_words(Gaussian(0.5))
+    'Gaussian, mean 0.5, var 1'
+    >>> prior_in_words(TruncatedGaussian(0, 1 - 1e-15, factorized=True))
+    'TruncatedGaussian, mean 0, var 1, factorized'
+    """
+    values = json.loads(prior_to_text(prior))
+    words = [str(values.pop("class"))]
+    for name, value in values.items():
+        if value is True:
+            words.append(name)
+        elif value is not None and value is not False:
+            numbers = [f"{number:.4g}" for number in np.ravel(value)]
+            shown = numbers[0] if np.ndim(value) == 0 else f"[{', '.join(numbers)}]"
+            words.append(f"{name} {shown}")
+    return ", ".join(words)
 
 
 def _plain(value: Any) -> Any:

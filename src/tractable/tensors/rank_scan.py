@@ -12,6 +12,7 @@ from tractable.core.checks import check_count, check_range, quiet
 from tractable.core.progress import track
 from tractable.tensors.amp import amp
 from tractable.tensors.metrics import factor_match_score
+from tractable.tensors.observations import check_noise_by, unmasked
 from tractable.tensors.priors import Prior
 
 if TYPE_CHECKING:
@@ -117,12 +118,14 @@ def rank_scan(
     >>> rank_scan(Y, (1, 2), n_starts=1, progress=False).best
     2
     """
-    if not len(ranks):
+    ranks = [int(ranks)] if isinstance(ranks, int | np.integer) else list(ranks)
+    if not ranks:
         raise ValueError("ranks must hold at least one rank, got none")
     for rank in ranks:
         check_count("ranks", rank)
     check_count("n_starts", n_starts)
-    array = np.asarray(Y.detach().cpu() if hasattr(Y, "detach") else Y)
+    array = unmasked(Y.detach().cpu() if hasattr(Y, "detach") else Y)
+    by = check_noise_by(settings.get("noise_by"), array.ndim)
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise ValueError(f"Y must not hold infinity, got {int(np.isinf(array).sum())} entries")
     present = np.isfinite(array) if array.dtype.kind == "f" else np.ones(array.shape, bool)
@@ -144,9 +147,11 @@ def rank_scan(
             for s, start in enumerate(starts)
         ]
         residual = array[test].astype(float) - fit.predict(test)
-        v = fit.noise_variance
+        v: Any = fit.noise_variance
+        if fit.noise_slices is not None and by is not None:
+            v = fit.noise_slices[test[by]]
         score = float(np.mean(-0.5 * np.log(2 * np.pi * v) - residual**2 / (2 * v)))
         error = float(np.mean(residual**2) / np.mean(array[test].astype(float) ** 2))
-        rows.append((fit.log_evidence, score, error, alike, v))
+        rows.append((fit.log_evidence, score, error, alike, fit.noise_variance))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return RankScan(np.array(list(ranks)), *columns)

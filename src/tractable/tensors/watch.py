@@ -51,7 +51,6 @@ class Watch:
         """Record the state after a sweep, and return the record."""
         b = self.beliefs
         entropy = b.free_entropy()
-        known, whole, _ = b.signal_power()
         record = {
             "iteration": sweep + 1,
             "noise": b.noise.numpy().copy(),
@@ -59,7 +58,7 @@ class Watch:
             "delta": b.delta.numpy().copy(),
             "Q": np.stack([self_overlap(x).numpy() for x in b.mean], 1),
             "predicted_mse": np.stack([mean_variance(c).numpy() for c in b.cov], 1),
-            "predicted_error": (1 - known / whole.clamp_min(1e-300)).numpy(),
+            "predicted_error": b.tensor_error().numpy(),
             "free_entropy": (entropy / b.data.n_geo).numpy(),
             "log_evidence": (entropy + self._null()).numpy(),
             "change": b.change.numpy().copy(),
