@@ -6,6 +6,7 @@ two would make the bound meaningless.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -51,7 +52,8 @@ class GaussianOperator(TransitionOperator):
         Which mean.
     sigma : float, Tensor or str
         Noise at T = 1: a number or one for each entry of the state (fixed); ``"scalar"``: learned,
-        one for each entry; ``"learned"``: a function of the state.
+        one for each entry; ``"learned"``: a function of the state. In (W3), and in what F sees, v
+        is the largest fixed number, or ``sigma_start`` where sigma is learned.
     sigma_min : float, optional
         Floor of a learned sigma, > 0; default ``1e-3 * scale``. Without it the objective has no
         maximum.
@@ -62,7 +64,8 @@ class GaussianOperator(TransitionOperator):
     input_scaling : bool
         F sees ``s / sqrt(1 + v / c^2)`` in the leak, too.
     scale : float
-        c, the overall standard deviation of the data, > 0.
+        c, the overall standard deviation of the data, > 0. With ``skip="gaussian"`` it only sets
+        the floor: F sees the states in units of 1.
     variances : Tensor, optional
         v_i, shape of a state, for ``skip="gaussian"``.
     sigma_start : float
@@ -158,8 +161,8 @@ class GaussianOperator(TransitionOperator):
             self.nominal = float(given.max())
             return
         self.nominal = start
-        raw = torch.tensor(max(start - self.sigma_min, 1e-6))
-        self.raw_start = float(torch.log(torch.expm1(raw)))  # the inverse of softplus
+        raw = max(start - self.sigma_min, 1e-6)
+        self.raw_start = raw + math.log(-math.expm1(-raw))  # the inverse of softplus
         if self.sigma_kind == "scalar":
             self.sigma_raw = nn.Parameter(torch.full(self.event_shape, self.raw_start))
 
@@ -253,6 +256,10 @@ class GaussianOperator(TransitionOperator):
         reduce: bool = True,
     ) -> Tensor:
         """Return the log density of the move s to s_next, nats."""
+        if s_next.shape != s.shape:
+            raise ValueError(
+                f"s_next and s must have one shape, got {tuple(s_next.shape)} and {tuple(s.shape)}"
+            )
         mean, sd = self.mean_std(s, temperature, step=step)
         terms = -0.5 * ((s_next - mean) / sd).square() - sd.log() - 0.5 * LOG_2PI
         return terms.flatten(1).sum(1) if reduce else terms

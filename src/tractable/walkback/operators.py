@@ -1,4 +1,4 @@
-"""What a transition operator is: how a state moves at a temperature, and the density of the move."""
+"""What a transition operator is: how a state moves, and the density of the move."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ class TransitionOperator(nn.Module):
     def dim(self) -> int:
         """Numbers in one state."""
         return math.prod(self.event_shape)
+
+    @property
+    def precision(self) -> torch.dtype | None:
+        """Precision of the states that its parameters take; None: any."""
+        floating = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(floating, None)
 
     def sample(
         self,
@@ -77,6 +83,8 @@ class TransitionOperator(nn.Module):
                 f"{name} must be floating point, got {s.dtype}: cast integers and add uniform "
                 "noise of one unit (dequantize), else a density is meaningless"
             )
+        if self.kind == "binary" and not s.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {s.dtype}: pass {name}.float()")
         bad = int((~torch.isfinite(s)).sum()) if s.is_floating_point() else 0
         if bad:
             raise ValueError(f"{name} holds {bad} values that are NaN or infinite")

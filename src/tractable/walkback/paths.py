@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tractable.core.progress import track
 from tractable.walkback.operators import TransitionOperator, check_count
-from tractable.walkback.priors import check_prior, check_tensor
+from tractable.walkback.priors import check_prior, check_tensor, draw_start
 from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["Path", "Trajectory", "inpaint", "sample", "walkback_path"]
@@ -148,8 +148,8 @@ def sample(
     record_every : int, optional
         Return a `Trajectory` with the states after every so many steps.
     clamp : (Tensor, Tensor), optional
-        A mask, True where a value is known, and the values; both broadcast over the states.
-        Known values are set before and after each step.
+        A mask, True where a value is known, and the values; of the shape of a state, or a row for
+        every chain. Known values are set before and after each step.
     generator : torch.Generator, optional
         Decides the chains. Chains of one chunk share it; each chunk has a generator of its own
         derived from it, of a fixed block of 1024 chains, so that ``chunk`` does not matter.
@@ -180,7 +180,7 @@ def sample(
     n_blocks = -(-n // BLOCK)
     on = "cpu" if generator is None else generator.device
     seeds = torch.randint(2**62, (n_blocks,), generator=generator, device=on).tolist()
-    mask, values = _clamp(operator, clamp)
+    mask, values = _clamp(operator, clamp, n)
     finished: list[list[Tensor]] = []
     blocks_at_once = max(1, chunk // BLOCK)
     blocks = range(0, len(seeds), blocks_at_once)
@@ -190,8 +190,10 @@ def sample(
             for seed in seeds[start : start + blocks_at_once]
         ]
         sizes = [min(BLOCK, n - (start + i) * BLOCK) for i in range(len(sources))]
+        first = start * BLOCK
+        held = (_of_chains(part, operator, first, sum(sizes)) for part in (mask, values))
         finished.append(
-            _chains(operator, prior, steps, sources, sizes, mask, values, record_every, return_mean)
+            _chains(operator, prior, steps, sources, sizes, *held, record_every, return_mean)
         )
     states = [torch.cat(parts) for parts in zip(*finished, strict=True)]
     if record_every is None:
@@ -223,7 +225,7 @@ def _chains(
     return_mean: bool,
 ) -> list[Tensor]:
     """Run blocks of chains side by side, each block with its own stream of noise."""
-    s = torch.cat([prior.sample(n, generator=g) for n, g in zip(sizes, sources, strict=True)])
+    s = torch.cat([draw_start(prior, operator, n, g) for n, g in zip(sizes, sources, strict=True)])
     keep = set(_records(len(steps), record_every))
     out = [s] if 0 in keep else []
     for done, (step, temperature) in enumerate(steps, 1):
@@ -248,8 +250,17 @@ def _set(s: Tensor, mask: Tensor | None, values: Tensor | None) -> Tensor:
     return torch.where(mask, values.to(s.dtype), s)
 
 
+def _of_chains(
+    part: Tensor | None, operator: TransitionOperator, first: int, n: int
+) -> Tensor | None:
+    """Return the rows of n chains of a mask or of values that have a row for every chain."""
+    if part is None or part.ndim == len(operator.event_shape) or len(part) == 1:
+        return part
+    return part[first : first + n]
+
+
 def _clamp(
-    operator: TransitionOperator, clamp: tuple[Tensor, Tensor] | None
+    operator: TransitionOperator, clamp: tuple[Tensor, Tensor] | None, n: int
 ) -> tuple[Tensor | None, Tensor | None]:
     if clamp is None:
         return None, None
@@ -261,6 +272,11 @@ def _clamp(
             raise ValueError(
                 f"the {name} of clamp must end in the shape of a state {operator.event_shape}, "
                 f"got {tuple(part.shape)}"
+            )
+        before = tuple(part.shape)[: -len(operator.event_shape)]
+        if before not in ((), (1,), (n,)):
+            raise ValueError(
+                f"the {name} of clamp is of {' x '.join(map(str, before))} chains, n is {n}"
             )
     if not bool(torch.isfinite(values[mask.expand_as(values)] if values.shape == mask.shape
                                else values).all()):  # fmt: skip
@@ -298,7 +314,8 @@ def inpaint(
         Further steps at T = 1.
     basis : Tensor, optional
         Orthogonal matrix R, (dim, dim), where the operator's states are ``x.flatten(1) @ R``: x and
-        mask are in pixels, the states in principal components (see `PixelSpace`).
+        mask are in pixels, the states in principal components. Pixels y in [0, 1] of a `PixelSpace`
+        enter as ``(y - mean) / scale``.
     generator : torch.Generator, optional
         Decides the chains.
 
@@ -322,14 +339,22 @@ def inpaint(
             f"mask must broadcast over x of shape {tuple(x.shape)}, got {tuple(mask.shape)}"
         ) from None
     filled = torch.where(known, x, torch.zeros_like(x))
-    if basis is None:
+    turn = None if basis is None else torch.as_tensor(basis, device=x.device)
+    if turn is None:
         operator.check_state(filled, "x")
-    elif tuple(basis.shape) != (operator.dim, operator.dim) or x[0].numel() != operator.dim:
+    elif tuple(turn.shape) != (operator.dim, operator.dim) or x.shape[1:].numel() != operator.dim:
         raise ValueError(
             f"basis must have shape ({operator.dim}, {operator.dim}) and x as many values a state, "
-            f"got {tuple(basis.shape)} and {tuple(x.shape)}"
+            f"got {tuple(turn.shape)} and {tuple(x.shape)}"
         )
-    turn = None if basis is None else basis.to(x)
+    else:
+        operator.check_state(filled.reshape(len(x), *operator.event_shape), "x")
+        gram = turn.double().T @ turn.double()
+        if not torch.allclose(gram, torch.eye(len(gram)).to(gram), atol=1e-4):
+            raise ValueError("basis must be orthogonal: its transpose takes states back to x")
+    precision = operator.precision or x.dtype
+    turn = turn if turn is None else turn.to(precision)
+    filled = filled.to(precision)
 
     def clamped(state: Tensor) -> Tensor:
         pixels = state if turn is None else (state.flatten(1) @ turn.T).reshape(x.shape)
@@ -347,7 +372,7 @@ def inpaint(
     ladder = list(enumerate(schedule.temperatures.tolist()))[::-1]
     steps = [step for step in ladder for _ in range(num_resample)] + [(0, 1.0)] * extra_steps
     with torch.inference_mode():
-        s = prior.sample(len(x), generator=source)
+        s = prior.sample(len(x), generator=source).to(precision)
         for step, temperature in steps:
             s = operator.sample(hold(s), temperature, step=step, generator=source)
-        return clamped(s)
+        return torch.where(known, x, clamped(s).to(x.dtype))
