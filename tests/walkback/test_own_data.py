@@ -21,7 +21,8 @@ SHORT: dict[str, Any] = {"schedule": LADDER, "steps": 3, "progress": False}
 
 def op(seed: int = 0, **settings: Any) -> w.GaussianOperator:
     torch.manual_seed(seed)
-    found = w.mlp_operator(2, (8,), **({"sigma": 0.3, "skip": "preconditioned"} | settings))
+    settings = {"sigma": 0.3, "skip": "preconditioned"} | settings
+    found = w.mlp_operator(2, (8,), **settings)
     assert isinstance(found, w.GaussianOperator)
     return found
 
@@ -281,7 +282,8 @@ def test_a_basis_may_be_an_array() -> None:
     ],
 )
 def test_a_current_needs_chains_cells_and_bounds(settings: dict[str, Any], told: str) -> None:
-    given: dict[str, Any] = {"start": X, "bounds": ((-1, 1), (-1, 1)), "num_steps": 2, "burn_in": 0} | settings
+    box = ((-1, 1), (-1, 1))
+    given: dict[str, Any] = {"start": X, "bounds": box, "num_steps": 2, "burn_in": 0} | settings
     with pytest.raises(ValueError, match=told):
         w.probability_current(op(), **given)
 

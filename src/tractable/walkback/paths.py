@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -191,9 +192,9 @@ def sample(
         ]
         sizes = [min(BLOCK, n - (start + i) * BLOCK) for i in range(len(sources))]
         first = start * BLOCK
-        held = (_of_chains(part, operator, first, sum(sizes)) for part in (mask, values))
+        known, given = (_of_chains(part, operator, first, sum(sizes)) for part in (mask, values))
         finished.append(
-            _chains(operator, prior, steps, sources, sizes, *held, record_every, return_mean)
+            _chains(operator, prior, steps, sources, sizes, known, given, record_every, return_mean)
         )
     states = [torch.cat(parts) for parts in zip(*finished, strict=True)]
     if record_every is None:
@@ -293,7 +294,7 @@ def inpaint(
     prior: Any,
     num_resample: int = 1,
     extra_steps: int = 0,
-    basis: Tensor | None = None,
+    basis: Tensor | np.ndarray | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Fill in what is not known, with the known values held at every step.
@@ -312,7 +313,7 @@ def inpaint(
         Steps at each temperature, >= 1: more of them let the unknown part agree with the known one.
     extra_steps : int
         Further steps at T = 1.
-    basis : Tensor, optional
+    basis : Tensor or ndarray, optional
         Orthogonal matrix R, (dim, dim), where the operator's states are ``x.flatten(1) @ R``: x and
         mask are in pixels, the states in principal components. Pixels y in [0, 1] of a `PixelSpace`
         enter as ``(y - mean) / scale``.
