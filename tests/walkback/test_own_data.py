@@ -21,7 +21,7 @@ SHORT: dict[str, Any] = {"schedule": LADDER, "steps": 3, "progress": False}
 
 def op(seed: int = 0, **settings: Any) -> w.GaussianOperator:
     torch.manual_seed(seed)
-    settings = {"sigma": 0.3, "skip": "preconditioned"} | settings
+    settings = dict[str, Any](sigma=0.3, skip="preconditioned") | settings
     found = w.mlp_operator(2, (8,), **settings)
     assert isinstance(found, w.GaussianOperator)
     return found
