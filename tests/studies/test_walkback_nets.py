@@ -98,3 +98,18 @@ def test_whole_numbers_and_bits_become_densities(tmp_path):
     np.save(tmp_path / "turned.npy", np.zeros((2, 30)))
     with pytest.raises(ValueError, match="transposed"):
         own.read(str(tmp_path / "turned.npy"), 8, False)
+
+
+def test_columns_of_a_table_count_equally_in_any_units(tmp_path):
+    z = np.random.default_rng(0).normal(size=(200, 3))
+    z[:, 1] += z[:, 0]
+    table = np.c_[z * [1e5, 1.0, 1e-4] + [5e6, 0, 2], np.full(200, 7.0)]
+    np.save(tmp_path / "table.npy", table)
+    x, is_image, told = own.read(str(tmp_path / "table.npy"), 8, False)
+    assert x.shape == (200, 3)
+    assert "1 of them never vary" in told
+    train, test, space = own.split(x, is_image, 0)
+    plain, plain_test, _ = own.split(z, False, 0)
+    np.testing.assert_allclose(np.abs(train), np.abs(plain), atol=1e-7)
+    np.testing.assert_allclose(np.abs(test), np.abs(plain_test), atol=1e-7)
+    assert space.variances.min() > 0.1

@@ -11,6 +11,7 @@ from tractable.walkback.baselines import (
     fit_kernel,
     fit_mixture,
 )
+from tractable.walkback.bernoulli_operator import BernoulliOperator
 from tractable.walkback.bound import (
     BoundResult,
     LevelTable,
@@ -39,6 +40,7 @@ from tractable.walkback.enumeration import (
     stationary_distribution,
     transition_matrix,
 )
+from tractable.walkback.gaussian_operator import GaussianOperator
 from tractable.walkback.image_sets import (
     ImageSet,
     load_image_set,
@@ -75,11 +77,7 @@ from tractable.walkback.linear_theory import (
 )
 from tractable.walkback.nets import conv_operator, mlp_operator
 from tractable.walkback.objective import WalkbackStats, walkback_loss
-from tractable.walkback.operators import (
-    BernoulliOperator,
-    GaussianOperator,
-    TransitionOperator,
-)
+from tractable.walkback.operators import TransitionOperator
 from tractable.walkback.paths import Path, Trajectory, inpaint, sample, walkback_path
 from tractable.walkback.pixels import PixelSpace, bits_per_dim, dequantize
 from tractable.walkback.priors import BernoulliPrior, GaussianPrior

@@ -16,7 +16,7 @@ from tractable.core.progress import track
 from tractable.walkback.batch_statistics import refuse_batch_statistics
 from tractable.walkback.operators import TransitionOperator, check_count
 from tractable.walkback.paths import density_difference
-from tractable.walkback.priors import check_prior
+from tractable.walkback.priors import check_prior, draw_start
 from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["BoundResult", "LevelTable", "LowESSWarning", "level_table", "log_likelihood_bound"]
@@ -263,7 +263,7 @@ def level_table(
         for k, temperature in enumerate(schedule.temperatures.tolist()):
             s = operator.sample(s, temperature, step=k, generator=generator)
             up.append(s)
-        s, down = prior.sample(n, generator=generator), []
+        s, down = draw_start(prior, operator, n, generator), []
         for k, temperature in reversed(list(enumerate(schedule.temperatures.tolist()))):
             down.append(s)
             s = operator.sample(s, temperature, step=k, generator=generator)

@@ -14,6 +14,7 @@ from torch import Tensor
 from tractable.walkback.batch_statistics import refuse_batch_statistics
 from tractable.walkback.operators import TransitionOperator
 from tractable.walkback.paths import device_of
+from tractable.walkback.priors import draw_start
 
 MAX_AREA_DIM = 64  # beyond it the circulation is not kept
 DRIFT_SIGMAS = 4.0
@@ -55,7 +56,7 @@ def chain_start(
     if not isinstance(start, Tensor):
         if not hasattr(start, "sample"):
             raise TypeError(f"start must be a tensor or a prior, got {type(start).__name__}")
-        return start.sample(n, generator=generator)
+        return draw_start(start, operator, n, generator)
     operator.check_state(start, "start")
     start = start.to(device_of(operator))
     if len(start) == n:
@@ -86,8 +87,8 @@ def record_walk(
         if area is not None:
             area += 0.5 * (old[:, :, None] * new[:, None] - new[:, :, None] * old[:, None])
         if keep:
-            before.append(old)
-            after.append(new)
+            before.append(old.cpu())
+            after.append(new.cpu())
         s = there
     if area is not None:
         area /= num_steps

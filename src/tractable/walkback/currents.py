@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_range, check_shape
+from tractable.core.checks import check_count, check_finite, check_range, check_shape
 from tractable.walkback.chain_records import chain_start
 from tractable.walkback.operators import TransitionOperator
 
@@ -92,7 +92,7 @@ def probability_current(
     burn_in, num_steps : int
         Steps before and during the measurement.
     num_chains : int, optional
-        Default: as many as ``start`` holds, or 2000 of a prior.
+        >= 2; default: as many as ``start`` holds, or 2000 of a prior.
     projection : Tensor, optional
         Matrix (dim, 2); default the first two coordinates.
     step : int
@@ -108,20 +108,26 @@ def probability_current(
     ------
     ValueError
         Bounds that are no intervals; states of one dimension.
+    FloatingPointError
+        The chains run away.
     """
     check_range("burn_in", burn_in, 0)
-    for count in (bins,) if isinstance(bins, int) else bins:
-        check_range("bins", count, 2)
+    for count in bins if isinstance(bins, tuple | list) else (bins,):
+        check_count("bins", count, 2)
     check_range("temperature", temperature, 0, open_low=True)
     check_range("num_steps", num_steps, 1)
     if operator.dim < 2:
         raise ValueError("a current needs states of two dimensions or more, got 1")
-    nx, ny = (bins, bins) if isinstance(bins, int) else bins
+    nx, ny = bins if isinstance(bins, tuple | list) else (bins, bins)
     box = np.array(bounds, dtype=np.float64)
     if box.shape != (2, 2) or not bool((box[:, 0] < box[:, 1]).all()):
         raise ValueError(f"bounds must be ((x0, x1), (y0, y1)) with x0 < x1, y0 < y1, got {bounds}")
+    check_finite("bounds", box)
     low, high = box.T
-    n = num_chains or (len(start) if isinstance(start, Tensor) else 2000)
+    n = num_chains
+    if n is None:
+        n = len(start) if isinstance(start, Tensor) else 2000
+    check_count("num_chains", n, 2)
     s = chain_start(operator, start, n, generator)
     turn = torch.eye(operator.dim, 2) if projection is None else torch.as_tensor(projection)
     check_shape("projection", turn.shape, (operator.dim, 2))
@@ -139,6 +145,10 @@ def probability_current(
     for _ in range(num_steps):
         s = operator.sample(s, temperature, step=step, generator=generator)
         there = (s.double().flatten(1) @ turn).cpu().numpy()
+        if not np.isfinite(there).all():
+            raise FloatingPointError(
+                f"states are not finite at T = {temperature:g}: the chains run away"
+            )
         move = there - here
         for end, first in ((here, True), (there, False)):
             index = np.floor((end - low) / width).astype(np.int64)

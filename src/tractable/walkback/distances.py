@@ -117,9 +117,12 @@ class _Sums:
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return |a_i - b_j|^2 by one matrix product, never negative; exactly 0 for equal blocks."""
+    same = a is b or (a.shape == b.shape and np.shares_memory(a, b) and np.array_equal(a, b))
+    origin = b.mean(0)  # far from 0 the squares would cancel to nothing
+    a, b = a - origin, b - origin
     square = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
     np.maximum(square, 0.0, out=square)
-    if a is b or (a.shape == b.shape and np.shares_memory(a, b) and np.array_equal(a, b)):
+    if same:
         np.fill_diagonal(square, 0.0)
     return square
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from tractable.core.checks import quiet
 from tractable.core.seeds import derive
 from tractable.walkback.bound import log_likelihood_bound
 from tractable.walkback.fit_result import NoHeatingWarning, SigmaCollapseWarning
+from tractable.walkback.operators import TransitionOperator
 
 if TYPE_CHECKING:
     from tractable.walkback.trainer import Trainer
@@ -23,11 +25,25 @@ EVAL_POINTS, EVAL_PATHS = 256, 8
 
 def noise_at_one(trainer: Trainer) -> float:
     """Return the median noise at T = 1 over the data, NaN where the operator has none."""
-    if not hasattr(trainer.operator, "std"):
-        return math.nan
-    with torch.no_grad():
-        sd = trainer.operator.std(trainer.x[:1024], 1.0, step=0)
-    return float(torch.as_tensor(sd).median())
+    sd = noise_of(trainer.operator, trainer.x[:1024], 1.0, 0)
+    return math.nan if sd is None else float(sd.median())
+
+
+@torch.no_grad()
+def noise_of(
+    operator: TransitionOperator, s: Tensor, temperature: float, step: int
+) -> Tensor | None:
+    """Return the noise of an operator with a ``std(s, temperature)``, which may know steps."""
+    std: Any = getattr(operator, "std", None)
+    if not callable(std):
+        return None
+    knows = inspect.signature(std)
+    try:
+        knows.bind(s, temperature)
+    except TypeError:  # something else of that name
+        return None
+    told = {"step": step} if "step" in knows.parameters else {}
+    return torch.as_tensor(std(s, temperature, **told))
 
 
 def evaluate(trainer: Trainer) -> bool:
@@ -79,15 +95,15 @@ def has_waited(trainer: Trainer) -> bool:
 
 def warn_unless_it_heats(trainer: Trainer, ends: Tensor) -> None:
     """Warn where the walks end as narrow as the data though the noise is wider."""
-    if trainer.operator.kind == "binary" or not hasattr(trainer.operator, "std"):
+    if trainer.operator.kind == "binary":
+        return
+    top, step = float(trainer.schedule.temperatures[-1]), len(trainer.schedule) - 1
+    noise = noise_of(trainer.operator, trainer.x[:1024], top, step)
+    if noise is None:
         return
     width = float(ends.double().flatten(1).var(0).mean()) ** 0.5
     data = float(trainer.x.double().flatten(1).var(0).mean()) ** 0.5
-    top = float(trainer.schedule.temperatures[-1])
-    with torch.no_grad():
-        step = len(trainer.schedule) - 1
-        noise = trainer.operator.std(trainer.x[:1024], top, step=step)
-    felt = float(torch.as_tensor(noise).double().square().mean())
+    felt = float(noise.double().square().mean())
     if width < 1.1 * data and felt > 1.5 * data**2:
         warnings.warn(
             f"the walks end with a standard deviation of {width:.3g}, the data's is "

@@ -68,12 +68,13 @@ def fit(
     operator : TransitionOperator
         Trained in place.
     data : Tensor, ndarray or Dataset
-        Shape ``(n, *event)``; of a data set's tuples the first entry is taken.
+        Shape ``(n, *event)``; of a data set's tuples the first entry is taken. They are brought to
+        the precision of the operator's parameters, and bits of any kind to floating point.
     schedule : Schedule
         Temperatures.
     prior : optional
         Of the hottest states; by default that of the data's moments. Its moments follow the ends
-        of the walks.
+        of the walks where it has ``update_``; any law with ``sample`` and ``log_prob`` will do.
     mode : str
         Objective, see `walkback_loss`.
     update : str
@@ -97,8 +98,9 @@ def fit(
     amp : str, optional
         Precision of the network alone: ``bf16``, or ``fp16`` on a GPU. Densities stay in float32.
     val_data : optional
-        Held-out data: the bound on 256 of them is evaluated every ``eval_every`` iterations, and
-        the average with the best one is returned. The training objective is no bound and does not
+        Held-out data, in random order: the bound on the first 256 is evaluated every
+        ``eval_every`` iterations, and the average with the best one is returned. The training
+        objective is no bound and does not
         tell when to stop.
     monitor : str
         What decides which evaluation is the best: the bound, or the importance estimate of 8 paths,
@@ -110,7 +112,7 @@ def fit(
     adapt_every : int, optional
         Fit the ladder to the data and the present noise again after so many iterations.
     chunk : int, optional
-        Rows of one graph: less memory, the same gradient.
+        Rows of one graph, with ``pool``: less memory, the same gradient.
     estimator : str
         For ``elbo`` of binary states.
     callbacks : iterable
@@ -121,7 +123,7 @@ def fit(
         end, and when interrupted: Ctrl-C, or a callback's KeyboardInterrupt, takes effect after the
         iteration that it meets; a second Ctrl-C takes effect at once and writes nothing.
     resume : bool
-        Go on from it where it exists.
+        Go on from it where it exists; data, schedule, operator and settings must be the same.
     seed : int
         Decides batches and walks, not the initial weights.
     device : str
@@ -178,20 +180,22 @@ def fit(
     if (steps is None) == (epochs is None):
         raise ValueError("give steps or epochs, one of the two")
     where = choose_device(device)
-    x = as_tensor(data, "data").to(where)
     operator.to(where)
+    x = as_states(data, "data", operator).to(where)
     operator.check_state(x, "data")
     if steps is None:
         assert epochs is not None
         check_range("epochs", epochs, 1)
         steps = epochs * max(1, len(x) // batch_size)
     check_count("steps", steps)
-    held = None if val_data is None else as_tensor(val_data, "val_data").to(where)[:EVAL_POINTS]
-    if held is not None:
+    held = None
+    if val_data is not None:
+        held = as_states(val_data, "val_data", operator)[:EVAL_POINTS].to(where)
         operator.check_state(held, "val_data")
     prior = prior_for(operator, x) if prior is None else prior
     check_prior(prior, operator)
-    prior.to(where)
+    if isinstance(prior, nn.Module):
+        prior.to(where)
     if amp == "fp16" and where.type != "cuda":
         raise ValueError("amp='fp16' needs a GPU; on a CPU use 'bf16'")
     trainer = Trainer(
@@ -206,15 +210,30 @@ def fit(
     return trainer.result()
 
 
+def as_states(data: Any, name: str, operator: TransitionOperator) -> Tensor:
+    """Return data as one tensor, in the precision of the operator's parameters.
+
+    Whole numbers become floating-point ones for bits only: as real states they are refused.
+    """
+    states = as_tensor(data, name)
+    if not (states.is_floating_point() or (operator.kind == "binary" and not states.is_complex())):
+        return states
+    precision = operator.precision
+    if precision is None:
+        is_array = isinstance(data, np.ndarray) and states.dtype == torch.float64
+        precision = states.dtype if states.is_floating_point() and not is_array else torch.float32
+    return states.to(precision)
+
+
 def as_tensor(data: Any, name: str) -> Tensor:
     """Return data of any of the accepted kinds as one tensor, ``(n, *event)``."""
     if isinstance(data, Tensor):
         return data
     if isinstance(data, np.ndarray):
-        real = data.astype(np.float32) if data.dtype == np.float64 else data
-        return torch.from_numpy(np.ascontiguousarray(real))
+        return torch.from_numpy(np.ascontiguousarray(data))
     dataset = getattr(data, "dataset", data)
-    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
+    is_plain = isinstance(dataset, str | bytes | list | tuple | dict)
+    if not is_plain and hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         if len(dataset) == 0:
             raise ValueError(f"{name} holds no states")
         items = [dataset[i] for i in range(len(dataset))]

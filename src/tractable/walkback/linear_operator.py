@@ -75,6 +75,10 @@ class LinearGaussianOperator(TransitionOperator):
         self.lower = nn.Parameter(torch.tensor(np.tril(factor, -1)))
 
     @property
+    def precision(self) -> None:
+        """States of any precision are taken."""
+
+    @property
     def factor(self) -> Tensor:
         """Cholesky factor of D, (n, n)."""
         return self.lower.tril(-1) + torch.diag(self.log_scale.exp())

@@ -11,13 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tractable.core.checks import check_choice
-from tractable.walkback.operators import (
-    BernoulliOperator,
-    GaussianOperator,
-    TransitionOperator,
-    _event,
-    check_count,
-)
+from tractable.walkback.bernoulli_operator import BernoulliOperator
+from tractable.walkback.gaussian_operator import GaussianOperator
+from tractable.walkback.operators import TransitionOperator, _event, check_count
 
 __all__ = ["conv_operator", "mlp_operator"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tractable.core.checks import check_choice
 from tractable.walkback.operators import TransitionOperator, check_count
@@ -116,7 +116,7 @@ def walkback_loss(
     generator : torch.Generator, optional
         Decides the walk.
     chunk : int, optional
-        Rows scored at once.
+        Rows scored at once; the graph of the loss holds all of them.
 
     Returns
     -------
@@ -170,12 +170,26 @@ def _elbo(
         weight = weight + back - forth
         forth_sum = forth if forth_sum is None else forth_sum + forth
         s = after
-    for parameter in prior.parameters():
-        parameter.requires_grad_(False)
-    weight = weight + prior.log_prob(s).double()
+    weight = weight + _frozen_log_prob(prior, s).double()
     loss = -weight.mean()
     if estimator == "reinforce":
         assert forth_sum is not None
-        advantage = (weight - weight.mean()).detach()
+        # Less the mean of the other walks: the walk itself in it would shrink the gradient.
+        n = len(weight)
+        advantage = weight if n == 1 else (weight - weight.mean()) * (n / (n - 1))
+        advantage = advantage.detach()
         loss = loss - (advantage * forth_sum).mean()
     return loss.to(x.dtype), WalkbackStats(float(weight.detach().mean()), s.detach())
+
+
+def _frozen_log_prob(prior: Any, s: Tensor) -> Tensor:
+    """Return the log density of a prior whose own parameters get no gradient from it."""
+    weights = list(prior.parameters()) if isinstance(prior, nn.Module) else []
+    learned = [weight for weight in weights if weight.requires_grad]
+    try:
+        for weight in learned:
+            weight.requires_grad_(False)
+        return prior.log_prob(s)
+    finally:
+        for weight in learned:
+            weight.requires_grad_(True)

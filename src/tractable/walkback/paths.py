@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tractable.core.progress import track
 from tractable.walkback.operators import TransitionOperator, check_count
-from tractable.walkback.priors import check_prior, check_tensor
+from tractable.walkback.priors import check_prior, check_tensor, draw_start
 from tractable.walkback.schedule import Schedule, check_schedule
 
 __all__ = ["Path", "Trajectory", "inpaint", "sample", "walkback_path"]
@@ -148,8 +149,8 @@ def sample(
     record_every : int, optional
         Return a `Trajectory` with the states after every so many steps.
     clamp : (Tensor, Tensor), optional
-        A mask, True where a value is known, and the values; both broadcast over the states.
-        Known values are set before and after each step.
+        A mask, True where a value is known, and the values; of the shape of a state, or a row for
+        every chain. Known values are set before and after each step.
     generator : torch.Generator, optional
         Decides the chains. Chains of one chunk share it; each chunk has a generator of its own
         derived from it, of a fixed block of 1024 chains, so that ``chunk`` does not matter.
@@ -180,7 +181,7 @@ def sample(
     n_blocks = -(-n // BLOCK)
     on = "cpu" if generator is None else generator.device
     seeds = torch.randint(2**62, (n_blocks,), generator=generator, device=on).tolist()
-    mask, values = _clamp(operator, clamp)
+    mask, values = _clamp(operator, clamp, n)
     finished: list[list[Tensor]] = []
     blocks_at_once = max(1, chunk // BLOCK)
     blocks = range(0, len(seeds), blocks_at_once)
@@ -190,8 +191,10 @@ def sample(
             for seed in seeds[start : start + blocks_at_once]
         ]
         sizes = [min(BLOCK, n - (start + i) * BLOCK) for i in range(len(sources))]
+        first = start * BLOCK
+        known, given = (_of_chains(part, operator, first, sum(sizes)) for part in (mask, values))
         finished.append(
-            _chains(operator, prior, steps, sources, sizes, mask, values, record_every, return_mean)
+            _chains(operator, prior, steps, sources, sizes, known, given, record_every, return_mean)
         )
     states = [torch.cat(parts) for parts in zip(*finished, strict=True)]
     if record_every is None:
@@ -223,7 +226,7 @@ def _chains(
     return_mean: bool,
 ) -> list[Tensor]:
     """Run blocks of chains side by side, each block with its own stream of noise."""
-    s = torch.cat([prior.sample(n, generator=g) for n, g in zip(sizes, sources, strict=True)])
+    s = torch.cat([draw_start(prior, operator, n, g) for n, g in zip(sizes, sources, strict=True)])
     keep = set(_records(len(steps), record_every))
     out = [s] if 0 in keep else []
     for done, (step, temperature) in enumerate(steps, 1):
@@ -248,8 +251,17 @@ def _set(s: Tensor, mask: Tensor | None, values: Tensor | None) -> Tensor:
     return torch.where(mask, values.to(s.dtype), s)
 
 
+def _of_chains(
+    part: Tensor | None, operator: TransitionOperator, first: int, n: int
+) -> Tensor | None:
+    """Return the rows of n chains of a mask or of values that have a row for every chain."""
+    if part is None or part.ndim == len(operator.event_shape) or len(part) == 1:
+        return part
+    return part[first : first + n]
+
+
 def _clamp(
-    operator: TransitionOperator, clamp: tuple[Tensor, Tensor] | None
+    operator: TransitionOperator, clamp: tuple[Tensor, Tensor] | None, n: int
 ) -> tuple[Tensor | None, Tensor | None]:
     if clamp is None:
         return None, None
@@ -261,6 +273,11 @@ def _clamp(
             raise ValueError(
                 f"the {name} of clamp must end in the shape of a state {operator.event_shape}, "
                 f"got {tuple(part.shape)}"
+            )
+        before = tuple(part.shape)[: -len(operator.event_shape)]
+        if before not in ((), (1,), (n,)):
+            raise ValueError(
+                f"the {name} of clamp is of {' x '.join(map(str, before))} chains, n is {n}"
             )
     if not bool(torch.isfinite(values[mask.expand_as(values)] if values.shape == mask.shape
                                else values).all()):  # fmt: skip
@@ -277,7 +294,7 @@ def inpaint(
     prior: Any,
     num_resample: int = 1,
     extra_steps: int = 0,
-    basis: Tensor | None = None,
+    basis: Tensor | np.ndarray | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Fill in what is not known, with the known values held at every step.
@@ -296,9 +313,10 @@ def inpaint(
         Steps at each temperature, >= 1: more of them let the unknown part agree with the known one.
     extra_steps : int
         Further steps at T = 1.
-    basis : Tensor, optional
+    basis : Tensor or ndarray, optional
         Orthogonal matrix R, (dim, dim), where the operator's states are ``x.flatten(1) @ R``: x and
-        mask are in pixels, the states in principal components (see `PixelSpace`).
+        mask are in pixels, the states in principal components. Pixels y in [0, 1] of a `PixelSpace`
+        enter as ``(y - mean) / scale``.
     generator : torch.Generator, optional
         Decides the chains.
 
@@ -322,14 +340,22 @@ def inpaint(
             f"mask must broadcast over x of shape {tuple(x.shape)}, got {tuple(mask.shape)}"
         ) from None
     filled = torch.where(known, x, torch.zeros_like(x))
-    if basis is None:
+    turn = None if basis is None else torch.as_tensor(basis, device=x.device)
+    if turn is None:
         operator.check_state(filled, "x")
-    elif tuple(basis.shape) != (operator.dim, operator.dim) or x[0].numel() != operator.dim:
+    elif tuple(turn.shape) != (operator.dim, operator.dim) or x.shape[1:].numel() != operator.dim:
         raise ValueError(
             f"basis must have shape ({operator.dim}, {operator.dim}) and x as many values a state, "
-            f"got {tuple(basis.shape)} and {tuple(x.shape)}"
+            f"got {tuple(turn.shape)} and {tuple(x.shape)}"
         )
-    turn = None if basis is None else basis.to(x)
+    else:
+        operator.check_state(filled.reshape(len(x), *operator.event_shape), "x")
+        gram = turn.double().T @ turn.double()
+        if not torch.allclose(gram, torch.eye(len(gram)).to(gram), atol=1e-4):
+            raise ValueError("basis must be orthogonal: its transpose takes states back to x")
+    precision = operator.precision or x.dtype
+    turn = turn if turn is None else turn.to(precision)
+    filled = filled.to(precision)
 
     def clamped(state: Tensor) -> Tensor:
         pixels = state if turn is None else (state.flatten(1) @ turn.T).reshape(x.shape)
@@ -347,7 +373,7 @@ def inpaint(
     ladder = list(enumerate(schedule.temperatures.tolist()))[::-1]
     steps = [step for step in ladder for _ in range(num_resample)] + [(0, 1.0)] * extra_steps
     with torch.inference_mode():
-        s = prior.sample(len(x), generator=source)
+        s = prior.sample(len(x), generator=source).to(precision)
         for step, temperature in steps:
             s = operator.sample(hold(s), temperature, step=step, generator=source)
-        return clamped(s)
+        return torch.where(known, x, clamped(s).to(x.dtype))

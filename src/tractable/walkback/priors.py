@@ -235,6 +235,20 @@ def check_prior(prior: Any, operator: TransitionOperator) -> None:
         )
 
 
+def draw_start(
+    prior: Any, operator: TransitionOperator, n: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return n states of a prior in the precision of the operator's parameters."""
+    s: Tensor = prior.sample(n, generator=generator)
+    return s if operator.precision is None else s.to(operator.precision)
+
+
+def follow_ends(prior: Any, s: Tensor, decay: float = 0.99) -> None:
+    """Mix the ends of walks into a prior that follows them; a fixed law stays."""
+    if hasattr(prior, "update_"):
+        prior.update_(s, decay)
+
+
 def prior_for(operator: TransitionOperator, x: Tensor) -> GaussianPrior | BernoulliPrior:
     """Return the prior of the data's moments that fits the operator's states."""
     return BernoulliPrior.from_data(x) if operator.kind == "binary" else GaussianPrior.from_data(x)

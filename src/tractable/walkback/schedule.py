@@ -130,7 +130,7 @@ class Schedule:
         check_range("factor", factor, 1, open_low=True)
         check_range("max_steps", max_steps, 1)
         operator.check_state(x, "x")
-        if not hasattr(operator, "std"):
+        if not callable(getattr(operator, "std", None)):
             raise TypeError(f"from_data needs an operator with std(s, T), got {type(operator)}")
         rows = x.double().flatten(1)
         check_range("len(x)", len(rows), 2)

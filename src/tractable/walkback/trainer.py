@@ -22,9 +22,9 @@ from tractable.walkback.held_out import evaluate, has_waited, warn_unless_it_hea
 from tractable.walkback.interrupts import Interrupts
 from tractable.walkback.objective import pair_loss, walkback_loss
 from tractable.walkback.operators import TransitionOperator
-from tractable.walkback.priors import walk_ends
+from tractable.walkback.priors import follow_ends, walk_ends
 from tractable.walkback.schedule import Schedule
-from tractable.walkback.trainer_state import State, save
+from tractable.walkback.trainer_state import State, identity, save
 
 END_WALKS = 4000
 
@@ -47,7 +47,7 @@ class Trainer:
         self.folder, self.checkpoint_every, self.seed = folder, checkpoint_every, seed
         self.average = copy.deepcopy(operator) if ema is not None else operator
         if self.average is not operator:
-            self.average.requires_grad_(False)
+            self.average.requires_grad_(False).eval()
         parameters = [p for p in operator.parameters() if p.requires_grad]
         if not parameters:
             raise ValueError("operator has nothing to train: no parameter requires a gradient")
@@ -58,6 +58,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler("cuda", enabled=amp == "fp16")
         self.source = torch.Generator(x.device).manual_seed(derive(seed, "walkback") % 2**62)
         self.state, self.asked = State(), Interrupts()
+        self.identity = {} if folder is None else identity(self)
         self.levels()
 
     # --- temperatures of the rows of a pool ------------------------------------------------------
@@ -145,7 +146,7 @@ class Trainer:
         )  # fmt: skip
         self._finite(loss, None)
         self._learn(loss)
-        self.prior.update_(stats.end)
+        follow_ends(self.prior, stats.end)
         return float(loss.detach())
 
     def _rate(self, step: int) -> float:
@@ -175,7 +176,7 @@ class Trainer:
         self._learn(None if not loss.requires_grad else loss, zero=False)
         moved = after.reshape(pool.shape)
         pool[1:] = moved[:-1]
-        self.prior.update_(moved[-1])
+        follow_ends(self.prior, moved[-1])
         return float(loss.detach())
 
     def _online(self, x: Tensor) -> float:
@@ -191,7 +192,7 @@ class Trainer:
             self._learn(loss)
             total += float(loss.detach())
             s = after
-        self.prior.update_(s)
+        follow_ends(self.prior, s)
         return total / len(self.schedule)
 
     def _learn(self, loss: Tensor | None, *, zero: bool = True) -> None:
@@ -271,7 +272,7 @@ class Trainer:
         average.eval()
         own = torch.Generator(self.x.device).manual_seed(derive(self.seed, "ends") % 2**62)
         ends = walk_ends(average, self.x, self.schedule, END_WALKS, own)
-        self.prior.update_(ends, 0.0)
+        follow_ends(self.prior, ends, 0.0)
         warn_unless_it_heats(self, ends)
         history = {
             "loss": np.array(state.losses),

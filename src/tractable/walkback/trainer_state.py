@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from tractable.walkback.trainer import Trainer
 
 KEPT = ("step", "eval_step", "bound", "importance", "sigma", "best_step", "waited")
+
+SETTINGS = ("alpha", "skip", "scale", "temperature_power", "time_conditioning", "input_scaling",
+            "sigma_min", "sigma_kind", "nominal", "centered")  # fmt: skip
+RUN = ("warmup", "final_lr", "grad_clip", "eval_every", "adapt_every", "estimator")
 
 
 @dataclass
@@ -37,7 +42,9 @@ class State:
 
 
 def _modules(trainer: Trainer) -> nn.ModuleDict:
-    parts: dict[str, nn.Module] = {"operator": trainer.operator, "prior": trainer.prior}
+    parts: dict[str, nn.Module] = {"operator": trainer.operator}
+    if isinstance(trainer.prior, nn.Module):
+        parts["prior"] = trainer.prior
     if trainer.average is not trainer.operator:
         parts["average"] = trainer.average
     return nn.ModuleDict(parts)
@@ -48,8 +55,26 @@ def _configuration(trainer: Trainer) -> dict[str, Any]:
         _modules(trainer), trainer.optimizer, mode=trainer.mode, update=trainer.update,
         steps=trainer.steps, monitor=trainer.monitor,
         batch_size=trainer.batch_size, lr=trainer.base_lr, seed=trainer.seed, ema=trainer.ema,
-        amp=trainer.amp, n=len(trainer.x),
+        amp=trainer.amp, n=len(trainer.x), **trainer.identity,
     ) | {"settings": []}  # fmt: skip  # the learning rate moves
+
+
+def identity(trainer: Trainer) -> dict[str, Any]:
+    """Return what else decides a run, as it stands before the first iteration."""
+    operator = trainer.operator
+    fixed = {name: getattr(operator, name) for name in SETTINGS if hasattr(operator, name)}
+    fixed |= {name: _digest(value) for name, value in operator.named_buffers(recurse=False)}
+    return {
+        "operator's": fixed,
+        "schedule": trainer.schedule.temperatures.tolist(),
+        "data": _digest(trainer.x),
+        "val_data": None if trainer.held is None else _digest(trainer.held),
+        **{name: getattr(trainer, name) for name in RUN},
+    }
+
+
+def _digest(value: Tensor) -> str:
+    return hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 def save(trainer: Trainer) -> None:

@@ -301,7 +301,7 @@ def denoiser(dim: int, hidden: tuple[int, ...]) -> Any:
     from torch import nn
 
     from tractable.walkback import mlp_operator
-    from tractable.walkback.operators import noise_features
+    from tractable.walkback.gaussian_operator import noise_features
 
     class Net(nn.Module):
         def __init__(self) -> None:

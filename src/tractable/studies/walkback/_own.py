@@ -40,6 +40,11 @@ def read(data: str, size: int, color: bool) -> tuple[np.ndarray, bool, str]:
         return _channels_first(grey), True, f"{len(stored)} images of {data}."
     shape = " x ".join(map(str, stored.shape[1:]))
     told = f"{len(stored)} points of {data}, each of {shape} numbers."
+    if stored.ndim == 2:
+        varies = stored.max(0) > stored.min(0)
+        if varies.any() and not varies.all():
+            told += f" {np.sum(~varies)} of them never vary, have no density, and are left out."
+            stored = stored[:, varies]
     if stored.dtype.kind == "f":
         return stored.astype(float), False, told
     # A density needs numbers that are not few distinct values.
@@ -55,13 +60,20 @@ def _channels_first(images: np.ndarray) -> np.ndarray:
 
 
 def split(x: np.ndarray, is_image: bool, seed: int) -> tuple[np.ndarray, np.ndarray, PixelSpace]:
-    """Return training part, test part (a fifth) and the space, made of the training part."""
+    """Return training part, test part (a fifth) and the space, made of the training part.
+
+    Columns of a table have units of their own, so that each is taken in its standard deviation;
+    pixels, and points of more axes, share one.
+    """
     from tractable.walkback import PixelSpace, dequantize
 
     order = np.random.default_rng(seed).permutation(len(x))
     n_test = max(len(x) // 5, 4)
     y = dequantize(x, 256, seed=seed) if is_image else x
-    if y.ndim == 1 or (not is_image and y.ndim > 2):
+    if not is_image and y.ndim == 2:
+        spread = y[order[n_test:]].std(0)
+        y = y / np.where(spread > 0, spread, 1.0)
+    elif not is_image:
         y = y.reshape(len(y), -1)
     train, test = y[order[n_test:]], y[order[:n_test]]
     space = PixelSpace.of(train)
@@ -149,7 +161,13 @@ def learn_own(
             past=(("draw", "axis"), chain[1][:N_SHOWN, :2], pictures.ONE),
             **_shown_images(space, test, chain[0], is_image),
         )
-        .assign_attrs(shape=list(shown["shape"]), far=far)
+        .assign_attrs(
+            shape=list(shown["shape"]),
+            far=far,
+            units="its column's standard deviation"
+            if not is_image and x.ndim == 2
+            else f"the scale {space.scale:.4g}",
+        )
     )
 
 

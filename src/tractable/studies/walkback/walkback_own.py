@@ -23,7 +23,7 @@ END = "walkback, end of ladder"
 class WalkbackOwn(Study):
     """Learn your own points or images, beside a Gaussian and a mixture."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     paper: ClassVar = Paper(
         "Goyal, Ke, Ganguli, Bengio",
         2017,
@@ -48,7 +48,8 @@ class WalkbackOwn(Study):
     n_hidden: Annotated[int, Range(2, 8192, log=True)] = 128
     """Units of each of three hidden layers."""
     sigma: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.07
-    """Noise at temperature 1, in standard deviations of the data: the finest scale that matters."""
+    """Noise at temperature 1, in standard deviations of the data (of each column of a table): the
+    finest scale that matters."""
     factor: Annotated[float, Range(1.01, 4.0)] = 1.25
     """Ratio of successive temperatures; the ladder ends above the largest component."""
     n_draws: Annotated[int, Range(100, 100_000, log=True)] = 1000
@@ -121,8 +122,8 @@ class WalkbackOwn(Study):
         yield (
             f"log p of new data is at least {float(end.importance):.2f} nats (importance estimate; "
             f"bound {float(end.log_prob):.2f}); a single Gaussian gives "
-            f"{float(gaussian.log_prob):.2f}. Per point of {int(measured.dim)} dimensions, in "
-            f"units of the scale {float(measured.scale):.4g}."
+            f"{float(gaussian.log_prob):.2f}. Per point of {int(measured.dim)} dimensions, each in "
+            f"units of {measured.attrs['units']}."
         )
         rate, error = float(measured.dissipation), float(measured.dissipation_se)
         verdict = (
