@@ -489,6 +489,13 @@ def test_every_root_is_on_its_branch() -> None:
     assert n_roots > 0.7 * n_networks * n_each
 
 
+def test_the_distribution_rises_where_the_nodes_do_not_resolve_a_root() -> None:
+    spectrum = JacobianSpectrum("tanh", 186, "orthogonal", q=0.014288403795880348)
+    found = spectrum._equation.solve(np.linspace(-1.5, -1.36, 400)).cdf
+    assert (np.diff(found) > -1e-10).all()
+    assert found[0] == pytest.approx(8.736e-8, rel=1e-3)
+
+
 def inside(spectrum: JacobianSpectrum, n: int, random: np.random.Generator) -> np.ndarray:
     """Return points of the uppermost part of the bulk, ascending in log lambda."""
     parts = [

@@ -191,7 +191,7 @@ class MasterEquation:
         """Return which roots are not above the line of `_tail`: those above are good enough."""
         law = self.levels(LEVELS - 2)
         F, _ = self.residual(law, s)
-        return ~((s.imag > self._height(law, s.real)) & (np.abs(F - t) < 0.01))
+        return ~((s.imag > self._height(law, s.real)) & (np.abs(F - t) < 1e-4))
 
     def _height(self, law: DerivativeLaw, x: np.ndarray) -> np.ndarray:
         nearest = np.clip(np.searchsorted(law.d, np.exp(x)), 0, law.d.size - 1)
