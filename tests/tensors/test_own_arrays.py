@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tractable.core.checks import TractableWarning
+from tractable.core.checks import ConvergenceWarning, TractableWarning
 from tractable.tensors import CP, AMPResult, amp, detectability, prepare, rank_scan
 from tractable.tensors.cp import cp_tensor
 
@@ -200,3 +200,10 @@ def test_the_predicted_error_counts_all_slices_alike(missing: float) -> None:
     fit = amp(Y, 2, noise_by=0, progress=False)
     assert fit.status == "converged"
     assert fit.predicted_error / 1.5 < error(fit.reconstruct(), clean) < 1.5 * fit.predicted_error
+
+
+def test_components_that_the_data_do_not_hold_are_told_where_a_fit_does_not_end() -> None:
+    _, Y = recording()
+    Y = Y + 2 * np.random.default_rng(1).normal(size=Y.shape)
+    with pytest.warns(ConvergenceWarning, match="components have almost no weight: lower rank"):
+        amp(Y, 4, max_iter=40, tol=1e-12, progress=False)

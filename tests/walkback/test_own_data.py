@@ -365,3 +365,19 @@ def test_a_checkpoint_of_another_run_is_refused(
     with pytest.raises(CheckpointError, match="written by another configuration"):
         w.fit(op(**operator), resume=True, **folder, **changed)
     w.fit(op(), X, resume=True, **SHORT, **folder)
+
+
+def test_a_table_of_pandas_is_learned_and_mixed_columns_are_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X.numpy(), columns=["a", "b"])
+    losses = [w.fit(op(), data, **SHORT).history["loss"] for data in (table, X.numpy())]
+    assert np.array_equal(*losses)
+    table["c"] = "text"
+    with pytest.raises(TypeError, match="data must hold numbers in all columns"):
+        w.fit(op(), table, **SHORT)
+
+
+def test_a_full_covariance_needs_more_rows_than_dimensions() -> None:
+    with pytest.raises(ValueError, match="more rows than dimensions, got 5 rows of 5"):
+        w.GaussianPrior.from_data(torch.randn(5, 5), covariance="full")
+    assert w.GaussianPrior.from_data(torch.randn(6, 5), covariance="full").cov.shape == (5, 5)

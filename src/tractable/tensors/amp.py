@@ -30,6 +30,7 @@ from tractable.tensors.watch import Watch
 __all__ = ["amp"]
 
 UNEQUAL_NOISE = 1.5  # gain by weighting slices by their noise from which it is recommended
+WEAK = 0.01  # strength, over that of the strongest, of a component that the data do not hold
 EDGE = 0.25  # noise in model units from which the scale is learned where nothing stands out
 
 
@@ -138,7 +139,10 @@ def amp(
     large arrays; the errors are of order 1/sqrt(N_a). A warning says where the noise of slices
     differs so much that ``noise_by`` is called for (`AMPResult.noise_spread`). The factors of a
     matrix are known up to a rotation, which the covariances leave out: at order 2 and rank > 1 it
-    is the reconstruction that is predicted.
+    is the reconstruction that is predicted. The noise is taken for Gaussian, of one variance (or
+    one for each slice): of counts, whose variance follows their mean, intervals are too narrow.
+    So are those of two components that are nearly parallel in a mode, because the priors of
+    components are independent and pull them apart; compare with `baselines.als` there.
 
     References
     ----------
@@ -384,9 +388,14 @@ def _warn(result: AMPResult, watch: Watch, tol: float) -> None:
             3,
         )
     if result.status == "max_iter":
+        strengths = result.strengths
+        weak = int((strengths < WEAK * strengths.max()).sum())
+        advice = "raise max_iter or tol"
+        if weak:
+            advice = f"{weak} of {len(strengths)} components have almost no weight: lower rank"
         warnings.warn(
             f"not converged in {result.n_iter} sweeps: the relative change of the last one is "
-            f"{watch.last_change(result.start):.2g}, tol is {tol:g}; raise max_iter or tol",
+            f"{watch.last_change(result.start):.2g}, tol is {tol:g}; {advice}",
             ConvergenceWarning,
             3,
         )

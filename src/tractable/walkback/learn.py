@@ -229,6 +229,10 @@ def as_tensor(data: Any, name: str) -> Tensor:
     """Return data of any of the accepted kinds as one tensor, ``(n, *event)``."""
     if isinstance(data, Tensor):
         return data
+    if hasattr(data, "to_numpy"):  # a table of pandas
+        data = data.to_numpy()
+        if data.dtype == object:
+            raise TypeError(f"{name} must hold numbers in all columns, got a table of mixed types")
     if isinstance(data, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(data))
     dataset = getattr(data, "dataset", data)

@@ -49,9 +49,15 @@ class GaussianPrior(nn.Module):
 
     @classmethod
     def from_data(cls, x: Tensor, *, covariance: Literal["diag", "full"] = "diag") -> GaussianPrior:
-        """Return the prior with the moments of x, shape ``(n, *event)``, n >= 2."""
+        """Return the prior with the moments of x, ``(n, *event)``; full ones need n > dim rows."""
         check_tensor("x", x)
         check_range("len(x)", len(x), 2)
+        dim = math.prod(x.shape[1:])
+        if covariance == "full" and len(x) <= dim:
+            raise ValueError(
+                f"covariance='full' needs more rows than dimensions, got {len(x)} rows of {dim}; "
+                "take covariance='diag'"
+            )
         prior = cls(tuple(x.shape[1:]), covariance=covariance)
         prior.update_(x, 0.0)
         return prior.to(x.device)
