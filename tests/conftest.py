@@ -35,7 +35,18 @@ def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def slowness() -> float:
-    """How many times longer than on a desktop core of 2024 a fixed loop takes here, at least 1.
+    """How many times longer than on a desktop core of 2024 a fixed loop takes here, at least 1."""
+    return loop_slowness()
+
+
+@pytest.fixture
+def slowness_now() -> Callable[[], float]:
+    """Return `slowness` as a function, for a test so long that the machine's load changes."""
+    return loop_slowness
+
+
+def loop_slowness() -> float:
+    """Return how much longer than on a desktop core of 2024 a fixed loop takes, at least 1.
 
     Bounds in seconds are multiplied by it: a virtual core beside busy neighbours takes up to twice
     as long for the same instructions.

@@ -44,7 +44,7 @@ class LinearTransfer(Study):
             "overlaps": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
             "n_seeds": 30,
         },
-        "explore": {"n_map": 6},
+        "explore": {"n_map": 6, "strengths_a": (0.84, 3.0)},
     }
 
     n_in: Annotated[int, Range(4, 2000, log=True)] = 100
