@@ -200,7 +200,7 @@ def figures(theory: xr.Dataset, measured: xr.Dataset) -> dict[str, Figure]:
         "stay digits as far as the operator is good."
     )
     found["past"] = figure
-    figure, axes = plot.new(1, 2, size=(9.0, 4.2))
+    figure, axes = plot.new(1, 2, size=(9.0, 4.4), gridspec_kw={"wspace": 0.06})
     sample_grid(one.tested.values, title="test images", ax=axes[0])
     sample_grid(one.grid.values, title="samples", ax=axes[1])
     for ax in axes:
