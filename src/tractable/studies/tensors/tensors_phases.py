@@ -37,7 +37,7 @@ class TensorsPhases(Study):
     presets: ClassVar = {
         "smoke": {"side": 24, "n_noise": 4, "n_draws": 1, "n_grid": 8},
         "paper": {"side": 300, "n_noise": 25, "n_draws": 10, "n_grid": 80},
-        "explore": {"side": 60, "n_noise": 8, "n_draws": 1, "n_grid": 9},
+        "explore": {"side": 60, "n_noise": 8, "n_draws": 1, "n_grid": 8},
     }
 
     side: Annotated[int, Range(10, 2000, log=True)] = 120

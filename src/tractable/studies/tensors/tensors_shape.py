@@ -38,7 +38,7 @@ class TensorsShape(Study):
     presets: ClassVar = {
         "smoke": {"n_grid": 5, "side": 24, "n_draws": 1, "n_means": 3},
         "paper": {"n_grid": 31, "side": 400, "n_draws": 20, "n_means": 41},
-        "explore": {"n_grid": 5, "side": 60, "n_draws": 1, "n_means": 4},
+        "explore": {"n_grid": 5, "side": 60, "n_draws": 1, "n_means": 3},
     }
 
     n_grid: Annotated[int, Range(3, 101)] = 13
