@@ -138,8 +138,9 @@ class FixedPointCurve:
         """Return overlaps (K, p), noise, slope and free entropy per N (K,) at t, (T22)-(T24)."""
         t = np.atleast_1d(as_floats("t", t))
         check_finite("t", t)
-        known = {mode: channel.at(t, mode[1]) for mode, (channel, _) in self._modes.items()}
-        parts = [known[id(c), float(n)] for c, n in zip(self.channels, self.aspect, strict=True)]
+        modes, which = self._modes
+        known = [channel.at(t, n) for channel, n, _ in modes]
+        parts = [known[i] for i in which]
         _, M, elasticity, entropy = (np.stack(part, -1) for part in zip(*parts, strict=True))
         log_noise = np.log(self.aspect * M).sum(-1) - np.log(t)
         slope = (elasticity / (1 + elasticity)).sum(-1) - 1
@@ -147,16 +148,18 @@ class FixedPointCurve:
         return M, np.exp(log_noise), slope, phi
 
     @functools.cached_property
-    def _modes(self) -> dict[tuple[int, float], tuple[Channel, int]]:
-        """Channel and number of equal modes: what holds for one of them holds for all."""
+    def _modes(self) -> tuple[list[tuple[Channel, float, int]], list[int]]:
+        """Channel, aspect ratio and number of the modes that differ, and which each mode is."""
         keys = [(id(c), float(n)) for c, n in zip(self.channels, self.aspect, strict=True)]
-        return {key: (c, keys.count(key)) for key, c in zip(keys, self.channels, strict=True)}
+        first = list(dict.fromkeys(keys))
+        differing = [(self.channels[keys.index(key)], key[1], keys.count(key)) for key in first]
+        return differing, [first.index(key) for key in keys]
 
     def log_noise(self, log_t: Array) -> tuple[Array, Array]:
         """Return log Delta and its slope at log t, as `at` does, and nothing else."""
         t = np.exp(log_t)
         log_noise, slope = -log_t, np.full_like(log_t, -1.0)
-        for (_, n), (channel, count) in self._modes.items():
+        for channel, n, count in self._modes[0]:
             _, M, elasticity, _ = channel.at(t, n)
             log_noise = log_noise + count * np.log(n * M)
             slope += count * elasticity / (1 + elasticity)

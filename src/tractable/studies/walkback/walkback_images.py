@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,11 +150,8 @@ class WalkbackImages(Study):
 
     def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
         """Return the variances of the components, the ladder, and what a reversible walk does."""
-        name, n_train, n_test = self.resolved()
-        space = pictures.load(name, n_train, n_test, 0).space
-        return tables.ladder_theory(
-            space.variances, self.sigma, self.factor, self.n_heat, self.n_cold
-        )
+        variances = variances_of(*self.resolved())
+        return tables.ladder_theory(variances, self.sigma, self.factor, self.n_heat, self.n_cold)
 
     def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
         yield from tables.checks(self, theory, measured, strict=False)
@@ -184,3 +182,9 @@ class WalkbackImages(Study):
         shape = SHAPES[self.resolved()[0]]
         image = shape if self.net == "conv" else None
         return tables.cost(self, int(np.prod(shape)), rivals=self.ddpm, image=image)
+
+
+@functools.lru_cache(maxsize=4)
+def variances_of(name: str, n_train: int, n_test: int) -> np.ndarray:
+    """Return the variances of the components: no other field changes them."""
+    return np.asarray(pictures.load(name, n_train, n_test, 0).space.variances)
