@@ -261,7 +261,7 @@ class TensorsShape(Study):
             r"width of the hard phase, $\Delta_{IT} - \Delta_{alg}$"
         )
         ax.plot(theory.tricritical, theory.length, "--", color="white")
-        ax.text(0.97, 0.94, "no hard phase", color="white", transform=ax.transAxes, ha="right",
+        ax.text(0.97, 0.94, "no hard\nphase", color="white", transform=ax.transAxes, ha="right",
                 va="top", fontsize="small")  # fmt: skip
         ax.set(
             yscale="log", xlabel=r"prior mean $\mu$", ylabel="length $k$ of the array 1 : 1 : $k$"
