@@ -26,11 +26,21 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(SCRIPTS)}; default all")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--peer", help="folder of a peer that is not on the package index")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="SCRIPT=FOLDER",
+        help="folder of a peer that is not on the package index; again for each script",
+    )
     options = parser.parse_args()
+    peers = dict(text.partition("=")[::2] for text in options.peer)
     unknown = set(options.names) - set(SCRIPTS)
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: {', '.join(SCRIPTS)}")
+    unknown = set(peers) - set(SCRIPTS)
+    if unknown or not all(peers.values()):
+        parser.error(f"--peer must be SCRIPT=FOLDER, SCRIPT one of {', '.join(SCRIPTS)}")
     torch.set_num_threads(options.threads)
     page = [
         "# Benchmarks",
@@ -45,6 +55,7 @@ def main() -> None:
     ]
     for name in options.names or SCRIPTS:
         module = importlib.import_module(f"benchmarks.{name}")
+        options.peer = peers.get(name)
         page += ["", f"## {name}", "", "| " + " | ".join(COLUMNS) + " |"]
         page.append("|" + "---|" * len(COLUMNS))
         for row in module.rows(options):
