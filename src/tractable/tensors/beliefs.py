@@ -6,7 +6,7 @@ that S starts cost one pass over it and not S.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,6 +76,8 @@ class Beliefs:
         self.fitted = [torch.zeros_like(x[..., 0]) for x in self.mean]  # <Y, What> of each slice
         self.ones = MaskWeights.of_ones(self.data.shape)
         self._summed: tuple[list[Any], Any] = ([], None)
+        self._grams: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._log_z: list[tuple[list[Any], Tensor] | None] = [None] * self.order
 
     @property
     def order(self) -> int:
@@ -205,7 +207,12 @@ class Beliefs:
         """Return mean and covariance of each row under the prior (T5)."""
         priors = self.priors[mode]
         if all(prior is priors[0] for prior in priors):
-            return priors[0].mean_cov(A, u)
+            together = getattr(priors[0], "log_z_mean_cov", None)
+            if together is None:
+                return priors[0].mean_cov(A, u)
+            log_z, mean, cov = together(A, u)
+            self._log_z[mode] = ([priors[0], A, u], log_z)
+            return mean, cov
         parts = [prior.mean_cov(A[s], u[s]) for s, prior in enumerate(priors)]
         return torch.stack([m for m, _ in parts]), torch.stack([c for _, c in parts])
 
@@ -214,18 +221,18 @@ class Beliefs:
     def _alike(self, mode: int) -> tuple[Tensor, Tensor | float]:
         """Return A (T2), (S, r, r), and the Onsager term (T4), (S, N_a, r), of rows all alike."""
         excess, n = self.excess[:, None, None], self.data.n_geo
-        A = excess * hadamard([self.overlap(b) for b in self.others(mode)])
+        known = (self.data.fraction / self.delta)[:, None, None]
+        A = hadamard([self.overlap(b) for b in self.others(mode)])
         if bool((self.excess != 1).any()):
-            A = A - (excess - 1) * hadamard([self.second(b) for b in self.others(mode)])
-        A = A * (self.data.fraction / self.delta)[:, None, None]
+            A = excess * A - (excess - 1) * hadamard([self.second(b) for b in self.others(mode)])
+        A, strength = A * known, excess * known
         total: Tensor | float = 0.0
         for b in self.others(mode):
             used = self.used[b]
             if used is None:
                 continue
-            parts = [self.cov[b].sum(1) / n]
+            parts = [self.spread(b)]
             parts += [self.mean[g].mT @ used[g] / n for g in self.others(mode) if g != b]
-            strength = (self.excess * self.data.fraction / self.delta)[:, None, None]
             total = total + used[mode] @ (strength * hadamard(parts)).mT
         return positive(A), total
 
@@ -274,11 +281,24 @@ class Beliefs:
 
     def overlap(self, mode: int) -> Tensor:
         """Return xhat^T xhat / N, (S, r, r)."""
-        return self.mean[mode].mT @ self.mean[mode] / self.data.n_geo
+        x = self.mean[mode]
+        return self._gram("mean", mode, x, lambda: x.mT @ x / self.data.n_geo)
+
+    def spread(self, mode: int) -> Tensor:
+        """Return the sum of the covariances of the rows / N, (S, r, r)."""
+        cov = self.cov[mode]
+        return self._gram("cov", mode, cov, lambda: cov.sum(1) / self.data.n_geo)
 
     def second(self, mode: int) -> Tensor:
         """Return sum of E[x x^T] / N over the rows, (S, r, r)."""
-        return self.overlap(mode) + self.cov[mode].sum(1) / self.data.n_geo
+        return self.overlap(mode) + self.spread(mode)
+
+    def _gram(self, kind: str, mode: int, of: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+        """Return what was computed of this very tensor before: each is asked for often."""
+        found = self._grams.get((kind, mode))
+        if found is None or found[0] is not of:
+            found = self._grams[kind, mode] = of, compute()
+        return found[1]
 
     # --- sums over all entries ---------------------------------------------------------------
 
@@ -291,7 +311,7 @@ class Beliefs:
         p, n = self.order, self.data.n_geo
         if not self.data.row_wise:
             G = [self.overlap(b) for b in range(p)]
-            V = [self.cov[b].sum(1) / n for b in range(p)]
+            V = [self.spread(b) for b in range(p)]
             known = hadamard(G).sum((1, 2))
             whole = hadamard([g + v for g, v in zip(G, V, strict=True)]).sum((1, 2))
             parts = [hadamard([*G[:b], V[b], *G[b + 1 :]]).sum((1, 2)) for b in range(p)]
@@ -337,14 +357,18 @@ class Beliefs:
 
     def _row_entropy(self, mode: int) -> Tensor:
         A, u, x = self.A[mode], self.u[mode], self.mean[mode]
-        priors = self.priors[mode]
-        if all(prior is priors[0] for prior in priors):
+        priors, kept = self.priors[mode], self._log_z[mode]
+        if kept is not None and same_objects(kept[0], [priors[0], A, u]):
+            log_z = kept[1]
+        elif all(prior is priors[0] for prior in priors):
             log_z = priors[0].log_z(A, u)
         else:
             log_z = torch.stack([prior.log_z(A[s], u[s]) for s, prior in enumerate(priors)])
+        linear = log_z.sum(1) - (u * x).sum((1, 2))
+        if A.ndim == 3:
+            return linear + 0.5 * self.data.n_geo * (A * self.second(mode)).sum((-1, -2))
         second = self.cov[mode] + x[..., :, None] * x[..., None, :]
-        rows = A if A.ndim == 4 else A[:, None]
-        return (log_z - (u * x).sum(-1) + 0.5 * (rows * second).sum((-1, -2))).sum(1)
+        return linear + 0.5 * (A * second).sum((1, 2, 3))
 
 
 def equal_components(means: Sequence[Tensor], priors: Sequence[Sequence[Prior]]) -> Tensor | None:

@@ -51,13 +51,16 @@ class Watch:
         """Record the state after a sweep, and return the record."""
         b = self.beliefs
         entropy = b.free_entropy()
+        shares = [b.data.n_geo / n for n in b.data.shape]
         record = {
             "iteration": sweep + 1,
             "noise": b.noise.numpy().copy(),
             "scale": b.scale.numpy().copy(),
             "delta": b.delta.numpy().copy(),
-            "Q": np.stack([self_overlap(x).numpy() for x in b.mean], 1),
-            "predicted_mse": np.stack([mean_variance(c).numpy() for c in b.cov], 1),
+            "Q": torch.stack([b.overlap(m) * share for m, share in enumerate(shares)], 1).numpy(),
+            "predicted_mse": torch.stack(
+                [trace(b.spread(m)) * share for m, share in enumerate(shares)], 1
+            ).numpy(),
             "predicted_error": b.tensor_error().numpy(),
             "free_entropy": (entropy / b.data.n_geo).numpy(),
             "log_evidence": (entropy + self._null()).numpy(),
@@ -116,13 +119,16 @@ class Watch:
         blown = torch.zeros(len(entropy), dtype=torch.bool)
         for mode, own in enumerate(b.priors):
             bound = BLOWN_UP * float(own[0].moments(b.rank)[1].trace())
-            trace = torch.from_numpy(record["Q"][:, mode]).diagonal(dim1=-2, dim2=-1).sum(-1)
-            blown |= ~(trace <= bound)
+            blown |= ~(trace(torch.from_numpy(record["Q"][:, mode])) <= bound)
         better = (entropy > self.best) & ~blown
-        self.best = torch.where(better, entropy, self.best)
-        for mode in range(b.order):
+        if bool(better.all()):
+            self.best, self.best_means = entropy, list(b.mean)
+        elif bool(better.any()):
             keep = better[:, None, None]
-            self.best_means[mode] = torch.where(keep, b.mean[mode], self.best_means[mode])
+            self.best = torch.where(better, entropy, self.best)
+            self.best_means = [
+                torch.where(keep, x, y) for x, y in zip(b.mean, self.best_means, strict=True)
+            ]
         if not bool(blown.any()):
             return
         self.n_guards += blown
@@ -160,17 +166,13 @@ class Watch:
         for mode, own in enumerate(b.priors):
             first, second = own[start].moments(b.rank)
             width = float(second.trace() - first @ first)
-            gained = float(self_overlap(b.mean[mode])[start].trace() - first @ first)
+            share = b.data.n_geo / b.data.shape[mode]
+            gained = share * float(b.overlap(mode)[start].trace()) - float(first @ first)
             if width > 0 and gained > UNINFORMED * width:
                 return False
         return True
 
 
-def self_overlap(x: Tensor) -> Tensor:
-    """Return Q = xhat^T xhat / N_a, (S, r, r)."""
-    return x.mT @ x / x.shape[1]
-
-
-def mean_variance(cov: Tensor) -> Tensor:
-    """Return the mean over rows of the posterior variance, summed over components, (S,)."""
-    return cov.diagonal(dim1=-2, dim2=-1).sum(-1).mean(1)
+def trace(matrices: Tensor) -> Tensor:
+    """Return the traces of (S, r, r), (S,)."""
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -95,31 +96,53 @@ class Gaussian:
 
     def log_z(self, A: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         """Return log Z (T9), shape (..., N)."""
-        A, m, C, h, log_det = self._tilted(A, u)
-        quadratic = (h * _times(C, h)).sum(-1) / 2
-        return quadratic + u @ m - (m * _times(A, m)).sum(-1) / 2 - log_det / 2
+        return self.log_z_mean_cov(A, u)[0]
 
     def mean_cov(self, A: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the posterior mean m + C (u - A m) and covariance C (T9)."""
-        _, m, C, h, _ = self._tilted(A, u)
-        mean = m + _times(C, h)
-        return mean, C.expand(*mean.shape, mean.shape[-1])
+        return self.log_z_mean_cov(A, u)[1:]
 
-    def _tilted(self, A: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return A by rows, m, C = L (I + L^T A L)^-1 L^T, h = u - A m, log det(I + L^T A L)."""
-        A = row_wise(A, u)
-        m, S = (value.to(u) for value in self.parameters(u.shape[-1]))
-        root = _root(S)
-        eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    def log_z_mean_cov(
+        self, A: torch.Tensor, u: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return log Z, mean and covariance, which have almost all of their arithmetic in common.
+
+        With h = u - A m and C = L (I + L^T A L)^-1 L^T, S = L L^T:
+        log Z = h C h / 2 + u m - m A m / 2 - log det(I + L^T A L) / 2.
+        """
+        row_wise(A, u)  # refuses shapes that do not fit
+        m, _, root, eye = (value.to(u) for value in self._of_rank(u.shape[-1]))
         factor = torch.linalg.cholesky(eye + root.mT @ A @ root)
         half = torch.linalg.solve_triangular(factor, root.mT.expand_as(factor), upper=False)
-        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return A, m, half.mT @ half, u - _times(A, m), log_det
+        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        C, at_mean = half.mT @ half, A @ m
+        constant = at_mean @ m / 2 + log_det
+        if A.ndim == u.ndim:  # shared by the rows
+            h, constant = u - at_mean.unsqueeze(-2), constant.unsqueeze(-1)
+            step, C = h @ C, C.unsqueeze(-3)
+        else:
+            h = u - at_mean
+            step = (C @ h.unsqueeze(-1)).squeeze(-1)
+        log_z = (h * step).sum(-1) / 2 + u @ m - constant
+        mean = m + step
+        return log_z, mean, C.expand(*mean.shape, mean.shape[-1])
+
+    def _of_rank(self, rank: int) -> tuple[torch.Tensor, ...]:
+        """Return mean, covariance, a root of it, and the identity, which every update asks for."""
+        known = self._known
+        if rank not in known:
+            mean, cov = self.parameters(rank)
+            known[rank] = mean, cov, _root(cov), torch.eye(rank, dtype=cov.dtype)
+        return known[rank]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[torch.Tensor, ...]]:
+        return {}
 
     def moments(self, rank: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Return E[x] and E[x x^T]."""
-        mean, cov = self.parameters(rank)
-        return mean, cov + torch.outer(mean, mean)
+        mean, cov = self._of_rank(rank)[:2]
+        return mean.clone(), cov + torch.outer(mean, mean)
 
     def sample(
         self, n: int, rank: int = 1, *, generator: torch.Generator, matched: bool = False
@@ -141,10 +164,6 @@ class Gaussian:
             return Gaussian(mean, np.clip(np.diag(cov), 1e-12, None))
         values, vectors = np.linalg.eigh((cov + cov.T) / 2)
         return Gaussian(mean, cov=(vectors * np.clip(values, 1e-12, None)) @ vectors.T)
-
-
-def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 
 def _root(S: torch.Tensor) -> torch.Tensor:
