@@ -191,7 +191,8 @@ def engines() -> Row:
 
 
 GROWTH = """
-import resource, torch
+import torch
+from tractable.core.memory import peak_memory
 from tractable.spiking import RMaxProp, SpikingNet, SuperSpike, learn
 torch.set_num_threads(1)
 net = SpikingNet.of_sizes(100, 100, 10)
@@ -200,9 +201,9 @@ random = torch.Generator().manual_seed(0)
 def stream(k):
     return torch.rand(5000, 1, 100, generator=random) < 1e-3, torch.rand(5000, 1, 10) < 1e-3
 state = learn(rule, stream, 2, optimizer).state
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory(reset=True)
 learn(rule, stream, 198, optimizer, state=state)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak_memory() - before) / 2**20)
 """
 
 
@@ -219,11 +220,12 @@ def memory() -> Row:
 
 def _peer_memory(steps: int) -> float:
     code = (
-        "import resource, torch, benchmarks.spiking as b; torch.set_num_threads(1); "
+        "import torch, benchmarks.spiking as b; from tractable.core.memory import peak_memory; "
+        "torch.set_num_threads(1); "
         f"b.STEPS = {steps}; b.data.__defaults__ = ({steps},); "
-        "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "start = peak_memory(reset=True); "
         "b.snntorch_step((100, 100, 10), 64)(); "
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)"
+        "print((peak_memory() - start) / 2**20)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     return float(out.stdout.split()[-1])

@@ -130,10 +130,10 @@ def starts() -> Row:
 def memory() -> Row:
     """Peak memory beyond the tensor during a fit."""
     code = (
-        "import resource, torch; torch.set_num_threads(1); from benchmarks.tensors import ours;"
+        "import torch; from tractable.core.memory import peak_memory; torch.set_num_threads(1);"
+        "from benchmarks.tensors import ours;"
         "ours(torch.randn(20, 20, 30), 2); Y = torch.randn(300, 300, 300);"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024;"
-        "before = peak(); ours(Y, 3); print(peak() - before)"
+        "before = peak_memory(reset=True); ours(Y, 3); print(peak_memory() - before)"
     )
     extra = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                                  check=True).stdout)  # fmt: skip

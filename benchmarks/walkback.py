@@ -144,7 +144,8 @@ def bound() -> Row:
 
 
 GROWTH = """
-import resource, sys, torch
+import sys, torch
+from tractable.core.memory import peak_memory
 from tractable.walkback import GaussianPrior, Schedule, log_likelihood_bound, mlp_operator
 torch.set_num_threads(1)
 op, prior = mlp_operator(64, (64,), sigma=0.25, skip="preconditioned"), GaussianPrior((64,))
@@ -152,9 +153,9 @@ def run(length, paths):
     log_likelihood_bound(op, torch.randn(256, 64), schedule=Schedule.constant(length), prior=prior,
                          num_paths=paths, estimator="bound", chunk=8192)
 run(2, 2)
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = peak_memory(reset=True)
 run(int(sys.argv[1]), int(sys.argv[2]))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+print((peak_memory() - start) / 2**20)
 """
 
 

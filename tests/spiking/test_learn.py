@@ -106,7 +106,8 @@ def test_one_neuron_learns_from_silence() -> None:
 
 
 MEMORY = """
-import resource, torch
+import torch
+from tractable.core.memory import peak_memory
 from tractable.spiking import RMaxProp, SpikingNet, SuperSpike, learn
 torch.set_num_threads(1)
 net = SpikingNet.of_sizes(100, 100, 10)
@@ -116,9 +117,9 @@ def stream(k):
     return torch.rand(5000, 1, 100, generator=random) < 1e-3, torch.rand(5000, 1, 10) < 1e-3
 optimizer = RMaxProp(net.parameters())
 state = learn(rule, stream, 2, optimizer).state
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory(reset=True)
 learn(rule, stream, {windows}, optimizer, state=state)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak_memory() - before) / 2**20)
 """
 
 
