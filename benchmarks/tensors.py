@@ -19,6 +19,7 @@ from tractable.tensors import Gaussian, amp
 RANK = 4
 BARS = {300: ("<= 0.45", "<= 0.22"), 200: ("<= 0.6", "<= 0.32")}
 COPIES = "<= 6"
+MORE = 6  # iterations that are timed
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
@@ -44,16 +45,17 @@ def ours(Y: torch.Tensor, n_iter: int, n_starts: int = 1) -> None:
             n_starts=n_starts, progress=False)  # fmt: skip
 
 
-def per_iteration(run: Callable[[int], Any], repeats: int = 5) -> float:
-    """Return least seconds of 3 iterations less those of 1, halved."""
-    run(1)
-    best = [float("inf"), float("inf")]
-    for _ in range(repeats):
-        for i, n_iter in enumerate((1, 3)):
-            started = time.process_time()
-            run(n_iter)
-            best[i] = min(best[i], time.process_time() - started)
-    return (best[1] - best[0]) / 2
+def per_iteration(*runs: Callable[[int], Any], repeats: int = 5) -> list[float]:
+    """Return least seconds of MORE iterations less those of 1, by iteration; all runs in turn."""
+    best = np.full((len(runs), 2), np.inf)
+    for turn in range(repeats + 1):
+        for i, run in enumerate(runs):
+            for j, n_iter in enumerate((1, 1 + MORE)):
+                started = time.process_time()
+                run(n_iter)
+                if turn:
+                    best[i, j] = min(best[i, j], time.process_time() - started)
+    return list((best[:, 1] - best[:, 0]) / MORE)
 
 
 def sweeps(shape: tuple[int, ...], dtype: torch.dtype, bars: tuple[str, str]) -> Iterator[Row]:
@@ -67,7 +69,6 @@ def sweeps(shape: tuple[int, ...], dtype: torch.dtype, bars: tuple[str, str]) ->
     copies = COPIES if any(bars) else ""
     if torch.get_num_threads() > 1:
         name += f", {torch.get_num_threads()} threads"
-    mine = per_iteration(lambda n: ours(Y, n))
     for backend, bar in zip(("numpy", "pytorch"), bars, strict=True):
         tensorly.set_backend(backend)
         data = Y.numpy() if backend == "numpy" else Y
@@ -77,7 +78,8 @@ def sweeps(shape: tuple[int, ...], dtype: torch.dtype, bars: tuple[str, str]) ->
         def als(n: int, data: Any = data, first: Any = first) -> None:
             parafac(data, RANK, init=first, n_iter_max=n, tol=None)
 
-        yield Row(f"a sweep, {name}, against TensorLy {backend}", mine, per_iteration(als), bar)
+        mine, peer = per_iteration(lambda n: ours(Y, n), als)
+        yield Row(f"a sweep, {name}, against TensorLy {backend}", mine, peer, bar)
     tensorly.set_backend("numpy")
     buffer = torch.empty_like(Y)
     copy, _ = alternate(lambda: buffer.copy_(Y), lambda: Y.sum())
@@ -123,7 +125,7 @@ def solutions(noise: float, n_draws: int = 4) -> Iterator[Row]:
 def starts() -> Row:
     """Ten starts in one batch against one start."""
     Y = torch.randn(200, 200, 200)
-    ten, one = per_iteration(lambda n: ours(Y, n, 10)), per_iteration(lambda n: ours(Y, n))
+    ten, one = per_iteration(lambda n: ours(Y, n, 10), lambda n: ours(Y, n))
     return Row("ten starts in one batch, 200^3 float32, against one", ten, one, "<= 4")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contractions", "DenseContractions", "halves", "khatri_rao", "mttkrp"]
 
-COMPILED_ENTRIES = 1_000_000  # smaller tensors are not worth the compilation
+COMPILED_ENTRIES = 20_000_000  # of smaller tensors a whole fit saves less than the import takes
 FLOAT32_ROUNDING = 1e-5  # relative change of means below which float32 passes are noise
 NARROW = 8  # up to so many columns Y @ b is faster than (b.T @ Y.T).T
 
@@ -103,11 +103,7 @@ class DenseContractions:
         rows = int(np.prod(self.shape[: self.n_left]))
         self.matrix = tensor.view(rows, -1)
         self.rounding = FLOAT32_ROUNDING if tensor.dtype == torch.float32 else 0.0
-        self._compiled = (
-            tensor.device.type == "cpu"
-            and tensor.dtype == torch.float64
-            and tensor.numel() >= COMPILED_ENTRIES
-        )
+        self._compiled = tensor.device.type == "cpu" and tensor.numel() >= COMPILED_ENTRIES
 
     def _tensors(self, factors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return [x.to(device=self.tensor.device, dtype=self.tensor.dtype) for x in factors]
