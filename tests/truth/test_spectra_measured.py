@@ -123,7 +123,7 @@ def test_quadrature_of_a_million_inputs_fits() -> None:
     # BOUND: (k + 4) n float32 and a half more, besides the model's own
     n, steps = 1_000_000, 32
     scale = torch.linspace(0.5, 2.0, n)
-    jacobian_spectrum(
+    jacobian_spectrum(lambda x: 2 * x, torch.zeros(1, 9), method="slq", steps=3)  # imports
         lambda x: 2 * x, torch.zeros(1, 9), method="slq", probes=2, steps=3
     )  # imports
     before = peak_memory(reset=True)
