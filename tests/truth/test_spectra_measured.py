@@ -124,8 +124,6 @@ def test_quadrature_of_a_million_inputs_fits() -> None:
     n, steps = 1_000_000, 32
     scale = torch.linspace(0.5, 2.0, n)
     jacobian_spectrum(lambda x: 2 * x, torch.zeros(1, 9), method="slq", steps=3)  # imports
-        lambda x: 2 * x, torch.zeros(1, 9), method="slq", probes=2, steps=3
-    )  # imports
     before = peak_memory(reset=True)
     found = jacobian_spectrum(
         lambda x: x * scale, torch.zeros(1, n), method="slq", probes=2, steps=steps, chunk_size=1
