@@ -1,4 +1,4 @@
-"""Run the benchmarks, print their tables, and write ``benchmarks/RESULTS.md``."""
+"""Run benchmarks, print their tables, and put them into ``benchmarks/RESULTS.md``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+INTRODUCTION = [
+    "# Benchmarks",
+    "",
+    "Times are the least of several alternating runs; a ratio is ours over the peer for a bar "
+    "`<=`, the peer over ours for `>=`. Repeat them with `make bench`.",
+]
 COLUMNS = ["what", "ours", "peer", "ratio", "bar", "verdict", "note"]
 SCRIPTS = [
     "start",
@@ -42,27 +49,33 @@ def main() -> None:
     if unknown or not all(peers.values()):
         parser.error(f"--peer must be SCRIPT=FOLDER, SCRIPT one of {', '.join(SCRIPTS)}")
     torch.set_num_threads(options.threads)
-    page = [
-        "# Benchmarks",
-        "",
+    machine = (
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, {options.threads} thread(s), device {options.device}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {version('numpy')}, tractable {version('tractable')}.",
-        "",
-        "Times are the least of several alternating runs; a ratio is ours over the peer for a bar "
-        "`<=`, the peer over ours for `>=`. Repeat them with `make bench`.",
-    ]
+        f"numpy {version('numpy')}, tractable {version('tractable')}."
+    )
+    found = sections()
     for name in options.names or SCRIPTS:
         module = importlib.import_module(f"benchmarks.{name}")
         options.peer = peers.get(name)
-        page += ["", f"## {name}", "", "| " + " | ".join(COLUMNS) + " |"]
-        page.append("|" + "---|" * len(COLUMNS))
+        lines = [machine, "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
         for row in module.rows(options):
             print(" | ".join(row.cells()), flush=True)
-            page.append("| " + " | ".join(row.cells()) + " |")
-    if not options.names:
-        (HERE / "RESULTS.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+            lines.append("| " + " | ".join(row.cells()) + " |")
+        found[name] = lines
+        page = [*INTRODUCTION]
+        for script in SCRIPTS:
+            if script in found:
+                page += ["", f"## {script}", "", *found[script]]
+        RESULTS.write_text("\n".join(page) + "\n", encoding="utf-8")
+
+
+def sections() -> dict[str, list[str]]:
+    """Return the lines of each section of the page as it is."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    parts = [part.partition("\n") for part in text.split("\n## ")[1:]]
+    return {name: body.strip("\n").split("\n") for name, _, body in parts}
 
 
 if __name__ == "__main__":
