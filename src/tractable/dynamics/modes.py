@@ -364,7 +364,13 @@ def decompose(
     )
 
 
-def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = None) -> Modes:
+def modes_of(
+    eigvals: Tensor,
+    right: Tensor,
+    left: Tensor,
+    dt: float | None = None,
+    resolved: Tensor | None = None,
+) -> Modes:
     """Return `Modes` of eigenvalues and biorthogonal vectors found elsewhere, few of many.
 
     Parameters
@@ -373,14 +379,17 @@ def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = No
         Complex, sorted, pairs adjacent; ``left @ right = 1`` and columns of unit norm.
     dt : float, optional
         Duration of a step.
+    resolved : Tensor, shape (P, K), bool, optional
+        All are by default.
 
     Returns
     -------
     Modes
-        All ``resolved``; ``departure`` is NaN, because it needs all modes.
+        ``departure`` is NaN, because it needs all modes.
     """
+    if resolved is None:
+        resolved = torch.ones(eigvals.shape, dtype=torch.bool)
     tau, freq, unstable = _times(eigvals, dt, False)
-    n_points = len(eigvals)
     return Modes(
         eigvals=eigvals,
         right=right,
@@ -389,9 +398,9 @@ def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = No
         freq=freq,
         condition=left.norm(dim=2),
         unstable=unstable,
-        resolved=torch.ones(eigvals.shape, dtype=torch.bool),
-        defective=torch.zeros(n_points, dtype=torch.bool),
-        departure=torch.full((n_points,), math.nan, dtype=torch.float64),
+        resolved=resolved,
+        defective=~resolved.all(1),
+        departure=torch.full((len(eigvals),), math.nan, dtype=torch.float64),
         dt=dt,
     )
 
