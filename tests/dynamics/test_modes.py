@@ -317,6 +317,9 @@ def test_henrici_and_gain_against_their_definitions():
     normal = Q @ torch.diag(torch.arange(1.0, 6).double()) @ Q.T
     assert decompose(normal).departure.item() < 1e-7
     assert decompose(torch.zeros(3, 3)).departure.item() == 0.0
+    burst, when = transient_gain(torch.stack([1e100 * J[0] / J[0].norm(), 0 * J[0]]), 9)
+    assert burst.tolist() == [float("inf"), 0.0]
+    assert when[0] == 4
     gain, step = transient_gain(J, 25)
     powers = [torch.linalg.matrix_power(J, k) for k in range(1, 26)]
     norms = torch.stack([torch.linalg.matrix_norm(p, 2) for p in powers])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -98,7 +99,7 @@ class Modes:
 
     def __getitem__(self, index: int | slice | Tensor | np.ndarray) -> Modes:
         """Return the modes of some points; an integer keeps the point axis."""
-        if isinstance(index, int):
+        if isinstance(index, Integral):
             index = torch.tensor([range(len(self))[index]])
         fields = {name: getattr(self, name)[index] for name in _TENSORS}
         return Modes(**fields, dt=self.dt, continuous=self.continuous)

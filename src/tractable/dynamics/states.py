@@ -205,7 +205,11 @@ def _embedded(tokens: Tensor, embedding: Any) -> Tensor:
     if tokens.numel():
         check_range("inputs", int(tokens.min()), 0, len(table) - 1)
         check_range("inputs", int(tokens.max()), 0, len(table) - 1)
-    return table[tokens.to(table.device)]
+    tokens = tokens.to(table.device)
+    if getattr(embedding, "max_norm", None) is not None:  # the module shortens its rows when used
+        norm = {"max_norm": embedding.max_norm, "norm_type": embedding.norm_type}
+        return nn.functional.embedding(tokens, table.detach().clone(), **norm)
+    return table[tokens]
 
 
 def _token_lengths(tokens: Tensor, embedding: Any) -> Tensor | None:
