@@ -104,6 +104,14 @@ def test_modes_of_one_modulus_are_found_without_thousands_of_products(
     assert ((modes.eigvals.imag > 0).sum(), (modes.eigvals.imag != 0).sum() % 2) == (3, 0)
 
 
+def test_a_copy_of_an_own_cell_forms_no_jacobian(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = as_cell(lambda h, x: (2 * h).tanh(), n_state=60, n_input=1)
+    monkeypatch.setattr(type(cell), "_differentiate", lambda *_: pytest.fail("a Jacobian"))
+    copy = cell.to(dtype=torch.float32)
+    assert (copy.dtype, copy.derivative) == (torch.float32, cell.derivative)
+    assert slowest_modes(cell, 0.1 * torch.ones(1, 60), 2).tau.shape == (1, 2)
+
+
 def test_a_network_without_recurrence_forgets_at_once() -> None:
     gru, rnn = nn.GRU(1, 30, bias=False).double(), nn.RNN(1, 30).double()
     for module in (gru, rnn):

@@ -333,6 +333,9 @@ def test_interrupted_slow_search_keeps_what_is_on_the_manifold() -> None:
 
 def test_resume_must_be_the_same_search() -> None:
     points = find_points(switch(2), GRID)
+    reversed_twice = find_points(switch(2), GRID.flip(0).numpy()[::-1], np.float64(0.0))
+    assert same(reversed_twice, points)
+    assert same(find_points(switch(2), GRID, np.array(0.0)), points)
     assert same(find_points(switch(2), GRID, resume=points), points)  # nothing left to do
     with pytest.raises(ValueError, match="its number of starts is 25, now 24"):
         find_points(switch(2), GRID[1:], resume=points)

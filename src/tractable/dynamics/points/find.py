@@ -346,7 +346,7 @@ def _real(name: str, value: Any, wanted: str) -> Tensor:
     """Return real numbers as a tensor that has them at hand."""
     try:
         if isinstance(value, np.ndarray):  # reversed, for instance: torch takes no negative strides
-            value = np.ascontiguousarray(value)
+            value = np.asarray(value, order="C")
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError):
         packed = "; join the parts of a state by cell.pack(...)" if type(value) is tuple else ""
