@@ -342,6 +342,8 @@ def test_index_and_concatenate():
     assert len(modes[3]) == 1
     assert torch.equal(modes[3].eigvals[0], modes.eigvals[3])
     assert torch.equal(modes[-1].eigvals[0], modes.eigvals[4])
+    assert torch.equal(modes[np.int64(-1)].eigvals[0], modes.eigvals[4])
+    assert torch.equal(modes[np.array([4, 0])].tau, modes.tau[[4, 0]])
     assert torch.equal(modes[torch.tensor([4, 0])].tau, modes.tau[[4, 0]])
     both = modes[:2].concatenate(modes[2:])
     assert torch.equal(both.left, modes.left)

@@ -297,7 +297,8 @@ def _control(modes: Modes, taken: Tensor, order: list[int]) -> list[int]:
 
     None is a partner of those. Where only pairs are left for a single mode, the first pair.
     """
-    count, chosen = int(taken.sum(1).max()) if len(taken) else 0, []
+    count = int(taken.sum(1).max()) if len(taken) else 0
+    chosen: list[int] = []
     apart = [mode for mode in order if not bool((modes.pairs([mode]) & taken).any())]
     for mode in apart:
         if int(modes.pairs([*chosen, mode]).sum(1).max()) <= count:

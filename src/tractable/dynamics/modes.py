@@ -8,8 +8,8 @@ it writes it, lambda_a for how long.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -99,8 +99,8 @@ class Modes:
 
     def __getitem__(self, index: int | slice | Tensor | np.ndarray) -> Modes:
         """Return the modes of some points; an integer keeps the point axis."""
-        if isinstance(index, Integral):
-            index = torch.tensor([range(len(self))[index]])
+        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:  # NumPy's numbers, too
+            index = torch.tensor([range(len(self))[operator.index(index)]])
         fields = {name: getattr(self, name)[index] for name in _TENSORS}
         return Modes(**fields, dt=self.dt, continuous=self.continuous)
 

@@ -206,9 +206,14 @@ def _embedded(tokens: Tensor, embedding: Any) -> Tensor:
         check_range("inputs", int(tokens.min()), 0, len(table) - 1)
         check_range("inputs", int(tokens.max()), 0, len(table) - 1)
     tokens = tokens.to(table.device)
-    if getattr(embedding, "max_norm", None) is not None:  # the module shortens its rows when used
-        norm = {"max_norm": embedding.max_norm, "norm_type": embedding.norm_type}
-        return nn.functional.embedding(tokens, table.detach().clone(), **norm)
+    if isinstance(embedding, nn.Embedding) and embedding.max_norm is not None:
+        rows, largest = (
+            table.detach().clone(),
+            embedding.max_norm,
+        )  # the module would change its own
+        return nn.functional.embedding(
+            tokens, rows, max_norm=largest, norm_type=embedding.norm_type
+        )
     return table[tokens]
 
 
