@@ -105,6 +105,26 @@ def test_memory_of_an_integrator_is_its_mode_and_controls_do_nothing():
     assert again.accuracy == result.accuracy
 
 
+def test_controls_spare_the_partner_of_the_mode_and_remove_as_much():
+    # CLOSED FORM: the readout sees one plane; no control may touch it, whichever member is named
+    turn = 0.99 * torch.tensor([[0.8, -0.6], [0.6, 0.8]]).double()
+    A = torch.block_diag(turn, 0.3 * turn, torch.diag(torch.tensor([0.5, 0.4]).double()))
+    cell = as_cell(lambda h, x: h @ A.T + x, n_state=6, n_input=6)
+    trajectory = collect_states(cell, random(5, 8, 6), progress=False)
+    points = PointSet.from_states(cell, torch.zeros(2, 6))
+    seen, unseen = torch.eye(6)[0], torch.eye(6)[2] + torch.eye(6)[4] + torch.eye(6)[5]
+    for which in (1, 2, [0], [1], [1, 0]):
+        result = ablate(cell, trajectory, points, which, 7, seen)
+        assert result.change > 0.1
+        assert result.control_change < 1e-12
+        # a pair or two real modes: never one of them alone, never more
+        rest = ablate(cell, trajectory, points, which, 7, unseen, n_controls=20)
+        last = trajectory.last
+        pair, real = (torch.abs(last[:, part].sum(1)).numpy() for part in ([2], [4, 5]))
+        for run in np.abs(rest.control - rest.logit):
+            assert np.allclose(run, pair) or np.allclose(run, real)
+
+
 def test_refused(gru):
     cell, trajectory, points, modes = gru
     readout = torch.ones(H)

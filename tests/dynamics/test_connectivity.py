@@ -72,6 +72,14 @@ def test_only_points_of_the_same_input_are_ends() -> None:
     assert len(graph.edges()) == 4
 
 
+def test_a_run_that_has_not_left_ends_nowhere() -> None:
+    # CLOSED FORM: h' = 1.001 h - h^3 grows by e in 1,000 steps and rests at 0.03
+    cell = as_cell(lambda h, x: 1.001 * h - h**3, n_state=1, n_input=1)
+    points = find_points(cell, torch.linspace(-0.06, 0.06, 9, dtype=torch.float64)[:, None])
+    assert connectivity(cell, points).edges() == []
+    assert connectivity(cell, points, eps=0.9, n_steps=3000).edges() == [(1, 0), (1, 2)]
+
+
 def test_stable_points_lead_nowhere_and_dataset_returns() -> None:
     cell = as_cell(lambda h, x: 0.5 * h + x, n_state=2, n_input=2)
     points = find_points(cell, torch.zeros(1, 2))

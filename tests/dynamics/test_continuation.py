@@ -79,6 +79,30 @@ def test_changes_of_stability_without_a_fold(kind: str, matrix: list[list[float]
     np.testing.assert_allclose(branches.event_state, 0.0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("gains", "slopes", "kinds", "where"),
+    [
+        ((0.9, 1.105), (1.0, -1.0), ["real", "real"], [0.1, 0.105]),  # one goes out, one comes in
+        ((0.9, -0.89), (1.0, -1.0), ["real", "flip"], [0.1, 0.11]),
+        ((-0.9, -1.1001), (-1.0, 1.0), ["flip", "flip"], [0.1, 0.1001]),
+        ((0.9, 0.9), (1.0, 1.0), ["real"], [0.1]),  # at one place: one event
+    ],
+)
+def test_events_close_together_are_told_apart(
+    gains: tuple[float, ...], slopes: tuple[float, ...], kinds: list[str], where: list[float]
+) -> None:
+    # CLOSED FORM: units that do not meet, h' = tanh(h) (gain + slope x), beside each other
+    gain, slope = (torch.tensor(values, dtype=F64) for values in (gains, slopes))
+    draw = torch.randn(2, 2, dtype=F64, generator=torch.Generator().manual_seed(0))
+    turn = torch.linalg.qr(draw)[0]
+    cell = as_cell(
+        lambda h, x: (torch.tanh(h @ turn) * (gain + slope * x)) @ turn.T, n_state=2, n_input=1
+    )
+    branches = continue_points(cell, torch.zeros(1, 2), path(0.0, 1.0))
+    assert branches.event_kind.tolist() == kinds
+    np.testing.assert_allclose(branches.event_s, where, atol=1e-8)
+
+
 def test_sensitivity_and_branch_of_a_linear_cell() -> None:
     draw = torch.Generator().manual_seed(0)
     A = torch.randn(40, 40, generator=draw, dtype=F64)

@@ -70,7 +70,9 @@ def test_roots_of_large_networks_are_judged_without_a_jacobian(
 ) -> None:
     # CLOSED FORM: three roots, eigenvalue 2 at the origin and 0.16637 at the others, else 0
     net, u = rank_one_network(100)
-    cell = as_cell(net)
+    weight = net.weight_hh_l0.detach()
+    box = (-torch.ones(100), torch.ones(100))
+    cell = as_cell(lambda h, x: (h @ weight.T).tanh(), n_state=100, n_input=1, bounds=box)
 
     def refuse(*_: Any) -> Any:
         raise AssertionError("a Jacobian was formed")
@@ -92,6 +94,7 @@ def test_roots_of_large_networks_are_judged_without_a_jacobian(
 def test_an_unknown_sign_is_said(monkeypatch: pytest.MonkeyPatch, from_fifty: None) -> None:
     net, u = rank_one_network(100)
     monkeypatch.setattr(large_facts, "leading_eigenvalues", lambda *_, **__: None)
+    monkeypatch.setattr(selection, "MAX_DECOMPOSED", 50)
     with pytest.warns(TractableWarning, match="not known at 1 of 1 roots"):
         points = find_points(net, 0.9 * u[None])
     assert points.index_sum is None

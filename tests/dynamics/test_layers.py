@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tractable.dynamics import as_cell, find_points, layer_points, slowest_modes
+from tractable.dynamics import arnoldi, as_cell, find_points, layer_points, slowest_modes
 
 F64 = torch.float64
 
@@ -71,6 +73,56 @@ def test_a_pair_at_the_end_of_the_slowest_modes_stays_whole() -> None:
     modes = slowest_modes(cell, torch.zeros(1, 20, dtype=F64), 1)
     assert modes.eigvals.shape == (1, 2)
     np.testing.assert_allclose(modes.eigvals[0], [0.57 + 0.76j, 0.57 - 0.76j], atol=1e-9)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_modes_of_one_modulus_are_found_without_thousands_of_products(
+    own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # INDEPENDENT: numpy's eigenvalues; iteration alone finds none of them, whatever its length
+    n, calls = 120, []
+    draw = torch.randn(n, n, dtype=F64, generator=torch.Generator().manual_seed(0))
+    rnn = nn.RNN(1, n, bias=False).double()
+    rnn.weight_hh_l0.data = weight = 0.95 * torch.linalg.qr(draw)[0]
+    cell = as_cell(lambda h, x: (h @ weight.T).tanh(), n_state=n, n_input=1) if own else rnn
+    whole = arnoldi.products
+
+    def counted(*args: Any) -> Any:
+        at = whole(*args)
+        assert (at.matrix is None) == own
+        return at._replace(forward=lambda v: [calls.append(0), at.forward(v)][1])
+
+    monkeypatch.setattr(arnoldi, "products", counted)
+    modes = slowest_modes(cell, torch.zeros(1, n, dtype=F64), 6)
+    assert len(calls) < 1100
+    assert modes.eigvals.shape[1] >= 6
+    every = np.linalg.eigvals(weight.numpy())
+    nearest = np.abs(modes.eigvals[0].numpy()[:, None] - every).min(axis=1)
+    assert nearest.max() < 1e-12
+    error = modes.left @ weight.to(torch.complex128) - modes.eigvals[..., None] * modes.left
+    assert error.abs().max() < 1e-12
+    assert ((modes.eigvals.imag > 0).sum(), (modes.eigvals.imag != 0).sum() % 2) == (3, 0)
+
+
+def test_a_copy_of_an_own_cell_forms_no_jacobian(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = as_cell(lambda h, x: (2 * h).tanh(), n_state=60, n_input=1)
+    monkeypatch.setattr(type(cell), "_differentiate", lambda *_: pytest.fail("a Jacobian"))
+    copy = cell.to(dtype=torch.float32)
+    assert (copy.dtype, copy.derivative) == (torch.float32, cell.derivative)
+    assert slowest_modes(cell, 0.1 * torch.ones(1, 60), 2).tau.shape == (1, 2)
+
+
+def test_a_network_without_recurrence_forgets_at_once() -> None:
+    gru, rnn = nn.GRU(1, 30, bias=False).double(), nn.RNN(1, 30).double()
+    for module in (gru, rnn):
+        module.weight_hh_l0.data.zero_()
+    zero = torch.zeros(2, 30, dtype=F64)
+    modes = slowest_modes(rnn, zero, 3)
+    assert torch.equal(modes.tau, torch.zeros(2, 3, dtype=F64))
+    torch.testing.assert_close(
+        modes.left @ modes.right, torch.eye(3).expand(2, 3, 3).to(modes.left)
+    )
+    torch.testing.assert_close(slowest_modes(gru, zero, 3).eigvals.abs(), 0.5 + zero[:, :3])
 
 
 def test_large_networks_need_no_jacobian() -> None:

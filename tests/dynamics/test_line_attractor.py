@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tractable.dynamics.manifold import manifold
 from tractable.dynamics.overlap import chance, null_overlap, plane_overlap
 from tractable.dynamics.points.point_set import PointSet
 from tractable.dynamics.states import Trajectory, collect_states
+from tractable.dynamics.verdict import sentences
 
 N, D = 24, 4
 
@@ -108,6 +110,14 @@ def test_growing_and_oscillating_are_told():
     # the plane of the mode holds the line
     np.testing.assert_allclose(report.tangent_overlap, 1.0)
     assert any("oscillates at 100% of the points" in s for s in report.verdict)
+    # a plane overlaps by chance with more than a line does: 0.7 is then nothing rare
+    n, plane = 12, np.ones(len(report), dtype=bool)
+    overlap = np.full(len(report), 0.72)
+    told = replace(
+        report, tangent_overlap=overlap, overlap_p=chance(overlap, n, plane), null_99=0.71
+    )
+    assert np.all(told.overlap_p > 0.01)
+    assert any("; 0% of the points exceed that" in s for s in sentences(told))
 
 
 def test_overlaps_have_their_chance_level():

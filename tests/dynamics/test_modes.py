@@ -317,6 +317,9 @@ def test_henrici_and_gain_against_their_definitions():
     normal = Q @ torch.diag(torch.arange(1.0, 6).double()) @ Q.T
     assert decompose(normal).departure.item() < 1e-7
     assert decompose(torch.zeros(3, 3)).departure.item() == 0.0
+    burst, when = transient_gain(torch.stack([1e100 * J[0] / J[0].norm(), 0 * J[0]]), 9)
+    assert burst.tolist() == [float("inf"), 0.0]
+    assert when[0] == 4
     gain, step = transient_gain(J, 25)
     powers = [torch.linalg.matrix_power(J, k) for k in range(1, 26)]
     norms = torch.stack([torch.linalg.matrix_norm(p, 2) for p in powers])
@@ -339,6 +342,8 @@ def test_index_and_concatenate():
     assert len(modes[3]) == 1
     assert torch.equal(modes[3].eigvals[0], modes.eigvals[3])
     assert torch.equal(modes[-1].eigvals[0], modes.eigvals[4])
+    assert torch.equal(modes[np.int64(-1)].eigvals[0], modes.eigvals[4])
+    assert torch.equal(modes[np.array([4, 0])].tau, modes.tau[[4, 0]])
     assert torch.equal(modes[torch.tensor([4, 0])].tau, modes.tau[[4, 0]])
     both = modes[:2].concatenate(modes[2:])
     assert torch.equal(both.left, modes.left)

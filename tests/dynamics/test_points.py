@@ -333,11 +333,23 @@ def test_interrupted_slow_search_keeps_what_is_on_the_manifold() -> None:
 
 def test_resume_must_be_the_same_search() -> None:
     points = find_points(switch(2), GRID)
+    reversed_twice = find_points(switch(2), GRID.flip(0).numpy()[::-1], np.float64(0.0))
+    assert same(reversed_twice, points)
+    assert same(find_points(switch(2), GRID, np.array(0.0)), points)
     assert same(find_points(switch(2), GRID, resume=points), points)  # nothing left to do
     with pytest.raises(ValueError, match="its number of starts is 25, now 24"):
         find_points(switch(2), GRID[1:], resume=points)
     with pytest.raises(ValueError, match="its kind is root, now slow"):
         find_points(switch(2), GRID, kind="slow", resume=points)
+    with pytest.raises(ValueError, match="x_star has changed at 9 of its 9 points"):
+        find_points(switch(2), GRID, torch.tensor([1e-3]), resume=points)
+    with pytest.raises(ValueError, match="starts has changed at"):
+        find_points(switch(2), GRID.flip(0), resume=points)
+    with pytest.raises(ValueError, match="cell must be the one that the points were found with"):
+        find_points(switch(2, gain=1.9), GRID, resume=points)
+    again = find_points(switch(2), GRID.float(), resume=points)
+    assert same(again, points)
+    assert again.scan is None  # it would be of no start
 
 
 def test_callback_sees_the_search_and_can_stop_it() -> None:

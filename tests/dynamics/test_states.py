@@ -89,6 +89,11 @@ def test_tokens_go_through_the_embedding():
         again = collect_states(net, tokens, [4, 2, 1], embedding=embedding)
         assert torch.equal(again.states, trajectory.states)
     assert not trajectory.inputs.requires_grad
+    short = nn.Embedding(12, 4, max_norm=0.5, norm_type=1.0).double()
+    before = short.weight.detach().clone()
+    inputs = collect_states(net, tokens, embedding=short).inputs
+    assert torch.equal(short.weight, before)  # which the module itself would shorten
+    torch.testing.assert_close(inputs[0], short(tokens[0]))
 
 
 def test_arrays_are_taken_like_tensors():

@@ -208,7 +208,8 @@ def ablate(
     modes : Modes, optional
         At the points; computed when not given.
     n_controls : int, >= 0
-        Runs in which as many other modes, drawn at random, are removed at the same steps.
+        Runs in which as many other modes, drawn at random, are removed at the same steps; partners
+        of pairs count on both sides.
     labels : array, shape (B,), optional
         For the accuracies: 0 and 1, -1 and 1, or bool.
     generator : torch.Generator, optional
@@ -274,11 +275,12 @@ def ablate(
         check_generator("generator", generator)
     else:
         generator = torch.Generator().manual_seed(0)
-    others = [mode for mode in range(modes.eigvals.shape[1]) if mode not in removed]
+    taken = modes.pairs(removed)
+    others = torch.nonzero(~taken.any(0)).flatten().tolist()
     controls = []
     for _ in range(n_controls if others else 0):
-        drawn = torch.randperm(len(others), generator=generator)[: len(removed)]
-        controls.append(run([others[i] for i in drawn.tolist()]))
+        order = torch.randperm(len(others), generator=generator).tolist()
+        controls.append(run(_control(modes, taken, [others[i] for i in order])))
     shape = (len(controls), len(initial))
     return Ablation(run(None), run(removed), np.reshape(controls, shape), positive)
 
@@ -288,6 +290,20 @@ def _modes(which: int | Sequence[int]) -> list[int]:
     for mode in [which] if isinstance(which, int) else which:
         check_count("which", mode, 0)
     return list(range(which)) if isinstance(which, int) else list(which)
+
+
+def _control(modes: Modes, taken: Tensor, order: list[int]) -> list[int]:
+    """Return the first of these modes that with their partners are as many as those taken (P, K).
+
+    None is a partner of those. Where only pairs are left for a single mode, the first pair.
+    """
+    count = int(taken.sum(1).max()) if len(taken) else 0
+    chosen: list[int] = []
+    apart = [mode for mode in order if not bool((modes.pairs([mode]) & taken).any())]
+    for mode in apart:
+        if int(modes.pairs([*chosen, mode]).sum(1).max()) <= count:
+            chosen.append(mode)
+    return chosen or apart[: min(1, count)]
 
 
 def _steps(at_step: int | Sequence[int] | Tensor, mask: Tensor) -> Tensor:

@@ -136,7 +136,9 @@ def connectivity(
     Notes
     -----
     A run that ends farther than 1 % of the points' spread from all of them has target -1: a limit
-    cycle, or an attractor that the search has not found. Cost: n_steps batched steps of F.
+    cycle, or an attractor that the search has not found. So has one that is still where it began
+    after ``n_steps``: its mode grows more slowly, take more steps or a larger ``eps``.
+    Cost: n_steps batched steps of F.
 
     References
     ----------
@@ -164,6 +166,8 @@ def connectivity(
     starts, source, mode, sign, n_unstable = _pushes(net, states, x_star, eps * (size or 1.0))
     end, steps = _run(net, starts, x_star[source], n_steps, progress)
     target = _targets(end, x_star[source], states, x_star)
+    # a run that is still at the point it was pushed off has not ended: the mode grows too slowly
+    target = np.where(target == source.cpu().numpy(), -1, target)
     return Connectivity(
         source=source.cpu().numpy(),
         mode=mode,

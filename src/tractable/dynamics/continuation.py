@@ -7,8 +7,9 @@ goes around folds, where the branch turns back in s.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from tractable.core.checks import check_count, check_finite, check_range, check_
 from tractable.core.progress import track
 from tractable.dynamics.branches import Branches
 from tractable.dynamics.cells import as_cell
+from tractable.dynamics.crossings import crossings
+from tractable.dynamics.modes import eigenvalues
 
 if TYPE_CHECKING:
     from tractable.dynamics.cells import Cell
@@ -28,7 +31,8 @@ __all__ = ["Branches", "continue_points", "input_sensitivity"]
 NEWTON = 12  # corrector steps
 ACCURATE = 1e-12  # largest residual of a corrected point, per unit of state norm
 GROW, SHRINK, SMALLEST = 1.3, 0.5, 1e-7  # of the arc-length step
-BISECTIONS = 40
+ACCURATE_PLACE = 1e-10  # of an event, in steps
+HALVINGS = 16  # of a step that holds several events
 LONGEST = 20.0  # arc-length steps, of the first
 BEND = 0.95  # least cosine between two tangents in a row
 
@@ -115,7 +119,7 @@ def continue_points(
     Notes
     -----
     Two roots that meet in a fold are two ends of one branch: started from either, it is found
-    twice. Events are located by bisection to about 1e-9 of the path. Cost: for each point on a
+    twice. Events are located to about 1e-9 of the path. Cost: for each point on a
     branch a few solves of N + 1 equations and the eigenvalues of J.
 
     References
@@ -167,6 +171,15 @@ class _Branch:
     n_unstable: list[int]
     events: list[tuple[str, float, Tensor]]
     ended: str = ""
+
+
+class _Place(NamedTuple):
+    """A point of a branch, how far along the step it is, the tangent (N + 1,) and J there."""
+
+    at: float
+    point: Tensor
+    tangent: Tensor
+    J: Tensor
 
 
 @dataclass(frozen=True)
@@ -226,11 +239,12 @@ class _Follower:
             point = point - change
         return point, NEWTON, size
 
-    def spectrum(self, point: Tensor) -> Tensor:
-        from tractable.dynamics.modes import eigenvalues
-
+    def jacobian(self, point: Tensor) -> Tensor:
         x = self.input_at(float(point[-1]))[None]
-        return eigenvalues(self.net.recurrent_jacobian(point[None, :-1], x))[0]
+        return self.net.recurrent_jacobian(point[None, :-1], x)[0]
+
+    def spectrum(self, point: Tensor) -> Tensor:
+        return eigenvalues(self.jacobian(point))[0]
 
     def follow(self, state: Tensor, max_steps: int) -> _Branch:
         """Follow the branch through ``state`` at s = 0."""
@@ -259,7 +273,7 @@ class _Follower:
             if not 0.0 <= s <= self.end:
                 self._close(branch, point, after, tangent, ahead)
                 return branch
-            self._events(branch, point, after, tangent, ahead, length)
+            self._events(branch, point, after, tangent, ahead)
             self._add(branch, after)
             point, tangent = after, ahead
             length = min(LONGEST * self.step, length * GROW) if count <= 4 else length
@@ -288,8 +302,7 @@ class _Follower:
         flat[-1] = 1.0
         last, _, size = self.correct(guess, flat)
         if size <= 1e3 * ACCURATE:
-            length = float((last - point).norm())
-            self._events(branch, point, last, tangent, ahead, length)
+            self._events(branch, point, last, tangent, ahead)
             self._add(branch, last)
         branch.ended = "end of the path" if wall else "start of the path"
 
@@ -300,47 +313,75 @@ class _Follower:
         other: Tensor,
         tangent: Tensor,
         ahead: Tensor,
-        length: float,
     ) -> None:
         """Locate what happens between two points in a row."""
-        if float(tangent[-1]) * float(ahead[-1]) < 0 and not self._corner(one, other):
-            where = self._bisect(one, tangent, length, self._turned(tangent))
+        low = _Place(0.0, one, tangent, self.jacobian(one))
+        length = float(((other - one) * tangent).sum())
+        high = _Place(length, other, ahead, self.jacobian(other))
+        self._between(branch, low, low, high, HALVINGS)
+
+    def _between(
+        self, branch: _Branch, one: _Place, low: _Place, high: _Place, halvings: int
+    ) -> None:
+        """Locate what happens between two places on the line through ``one``: one thing at a time.
+
+        A step may hold several events, and two that cancel in the number outside the circle.
+        """
+        turned = float(low.tangent[-1]) * float(high.tangent[-1]) < 0
+        turned = turned and not self._corner(low.point, high.point)
+        kinds = crossings(low.J, high.J)
+        if len(kinds) > 1 and halvings:
+            middle = self._place(one, (low.at + high.at) / 2)
+            if middle is not None:
+                self._between(branch, one, low, middle, halvings - 1)
+                self._between(branch, one, middle, high, halvings - 1)
+                return
+        if turned:
+            where = self._root(one, low, high, lambda at: float(at.tangent[-1]))
             branch.events.append(("fold", float(where[-1]), where[:-1]))
             return
-        before, after = self.spectrum(one), self.spectrum(other)
-        count = int((before.abs() > 1).sum())
-        if count == int((after.abs() > 1).sum()):
-            return
+        count = int((self.spectrum(low.point).abs() > 1).sum())
 
-        def changed(point: Tensor, _: Tensor) -> bool:
-            return int((self.spectrum(point).abs() > 1).sum()) != count
+        def beyond(at: _Place) -> float:
+            """Distance of the nearest eigenvalue from the circle, below 0 before it crosses."""
+            modulus = eigenvalues(at.J)[0].abs()
+            return float((modulus - 1).abs().min()) * (
+                1 if int((modulus > 1).sum()) != count else -1
+            )
 
-        where = self._bisect(one, tangent, length, changed)
-        values = self.spectrum(where)
-        critical = values[(values.abs() - 1).abs().argmin()]
-        kind = "pair" if abs(float(critical.imag)) > 1e-6 else None
-        kind = kind or ("real" if float(critical.real) > 0 else "flip")
-        branch.events.append((kind, float(where[-1]), where[:-1]))
+        for kind in dict.fromkeys(kinds):  # several of a kind at one place are one event
+            where = self._root(one, low, high, beyond)
+            branch.events.append((kind, float(where[-1]), where[:-1]))
 
-    @staticmethod
-    def _turned(tangent: Tensor) -> Any:
-        sign = float(tangent[-1])
-        return lambda _, ahead: float(ahead[-1]) * sign < 0
+    def _place(self, one: _Place, at: float) -> _Place | None:
+        """Return the place at a distance along the line through ``one``; None if there is none."""
+        point, _, size = self.correct(one.point + at * one.tangent, one.tangent)
+        if size > 1e3 * ACCURATE:
+            return None
+        ahead = self.tangent(point[:-1], float(point[-1]), one.tangent)
+        return _Place(at, point, ahead, self.jacobian(point))
 
-    def _bisect(self, one: Tensor, tangent: Tensor, length: float, happened: Any) -> Tensor:
-        """Return the point between 0 and ``length`` along the tangent where it has happened."""
-        low, high, found = 0.0, length, one
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            point, _, size = self.correct(one + middle * tangent, tangent)
-            if size > 1e3 * ACCURATE:
-                break
-            ahead = self.tangent(point[:-1], float(point[-1]), tangent)
-            found = point
-            low, high = (low, middle) if happened(point, ahead) else (middle, high)
-            if high - low < 1e-10 * max(length, 1e-3):
-                break
-        return found
+    def _root(
+        self, one: _Place, low: _Place, high: _Place, value: Callable[[_Place], float]
+    ) -> Tensor:
+        """Return the point between two places where a value changes sign (Brent's method)."""
+        from scipy.optimize import brentq
+
+        found = [low]
+
+        def along(at: float) -> float:
+            place = low if at == low.at else high if at == high.at else self._place(one, at)
+            if place is None:
+                return 0.0  # ends the search at the last point that was corrected
+            found.append(place)
+            return value(place)
+
+        if along(low.at) * along(high.at) > 0:  # events that cannot be told apart: between them
+            along((low.at + high.at) / 2)
+        else:
+            at = brentq(along, low.at, high.at, xtol=ACCURATE_PLACE * max(high.at, 1e-3))
+            along(at)
+        return found[-1].point
 
 
 def _gathered(branches: list[_Branch], path: Tensor) -> Branches:

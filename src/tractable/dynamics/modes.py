@@ -8,6 +8,7 @@ it writes it, lambda_a for how long.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,8 @@ class Modes:
 
     def __getitem__(self, index: int | slice | Tensor | np.ndarray) -> Modes:
         """Return the modes of some points; an integer keeps the point axis."""
-        if isinstance(index, int):
-            index = torch.tensor([range(len(self))[index]])
+        if hasattr(index, "__index__") and getattr(index, "ndim", 0) == 0:  # NumPy's numbers, too
+            index = torch.tensor([range(len(self))[operator.index(index)]])
         fields = {name: getattr(self, name)[index] for name in _TENSORS}
         return Modes(**fields, dt=self.dt, continuous=self.continuous)
 
@@ -364,7 +365,13 @@ def decompose(
     )
 
 
-def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = None) -> Modes:
+def modes_of(
+    eigvals: Tensor,
+    right: Tensor,
+    left: Tensor,
+    dt: float | None = None,
+    resolved: Tensor | None = None,
+) -> Modes:
     """Return `Modes` of eigenvalues and biorthogonal vectors found elsewhere, few of many.
 
     Parameters
@@ -373,14 +380,17 @@ def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = No
         Complex, sorted, pairs adjacent; ``left @ right = 1`` and columns of unit norm.
     dt : float, optional
         Duration of a step.
+    resolved : Tensor, shape (P, K), bool, optional
+        All are by default.
 
     Returns
     -------
     Modes
-        All ``resolved``; ``departure`` is NaN, because it needs all modes.
+        ``departure`` is NaN, because it needs all modes.
     """
+    if resolved is None:
+        resolved = torch.ones(eigvals.shape, dtype=torch.bool)
     tau, freq, unstable = _times(eigvals, dt, False)
-    n_points = len(eigvals)
     return Modes(
         eigvals=eigvals,
         right=right,
@@ -389,9 +399,9 @@ def modes_of(eigvals: Tensor, right: Tensor, left: Tensor, dt: float | None = No
         freq=freq,
         condition=left.norm(dim=2),
         unstable=unstable,
-        resolved=torch.ones(eigvals.shape, dtype=torch.bool),
-        defective=torch.zeros(n_points, dtype=torch.bool),
-        departure=torch.full((n_points,), math.nan, dtype=torch.float64),
+        resolved=resolved,
+        defective=~resolved.all(1),
+        departure=torch.full((len(eigvals),), math.nan, dtype=torch.float64),
         dt=dt,
     )
 

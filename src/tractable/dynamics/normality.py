@@ -59,7 +59,7 @@ def transient_gain(J: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
     Returns
     -------
     gain : Tensor, shape (P,)
-        The maximum.
+        The maximum; inf where the powers exceed the largest number.
     step : Tensor, shape (P,)
         The first k that reaches it.
 
@@ -85,6 +85,8 @@ def transient_gain(J: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
     gain = J.new_zeros(len(J))
     step = torch.ones(len(J), dtype=torch.int64)
     for k in range(1, n_steps + 1):
+        burst = ~power.isfinite().all(2).all(1)  # beyond the largest number
+        gain[burst], step[burst], power[burst] = torch.inf, k, 0.0
         open_ = torch.nonzero(torch.linalg.matrix_norm(power) > gain).flatten()
         if len(open_):
             norm = torch.linalg.matrix_norm(power[open_], 2)

@@ -205,7 +205,16 @@ def _embedded(tokens: Tensor, embedding: Any) -> Tensor:
     if tokens.numel():
         check_range("inputs", int(tokens.min()), 0, len(table) - 1)
         check_range("inputs", int(tokens.max()), 0, len(table) - 1)
-    return table[tokens.to(table.device)]
+    tokens = tokens.to(table.device)
+    if isinstance(embedding, nn.Embedding) and embedding.max_norm is not None:
+        rows, largest = (
+            table.detach().clone(),
+            embedding.max_norm,
+        )  # the module would change its own
+        return nn.functional.embedding(
+            tokens, rows, max_norm=largest, norm_type=embedding.norm_type
+        )
+    return table[tokens]
 
 
 def _token_lengths(tokens: Tensor, embedding: Any) -> Tensor | None:

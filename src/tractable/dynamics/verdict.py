@@ -65,7 +65,7 @@ def _modes(r: LineAttractor) -> list[str]:
     unit = _unit(r)
     n_slow = median_of(r.n_slow.astype(float))
     tangent, axis = median_of(r.tangent_overlap), median_of(r.axis_overlap)
-    above = float(np.mean(np.nan_to_num(r.tangent_overlap) > r.null_99))
+    above = float(np.mean(np.nan_to_num(r.overlap_p, nan=1.0) < 0.01))  # of a plane: two dimensions
     found = [
         f"The slowest mode has tau_1 = {median_of(r.tau_1):.4g} {unit} (median over points), the "
         f"second {median_of(r.tau_2):.3g}: ratio {median_of(r.gap):.3g}; a median of {n_slow:g} "

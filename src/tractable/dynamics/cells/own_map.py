@@ -168,6 +168,7 @@ class OwnMap:
             self.function,
             dtype=dtype or self.dtype,
             device=device or self.device,
+            derivative=self.derivative,
             **self.recipe,
         )
 
@@ -185,6 +186,7 @@ def own_map(
     jacobians: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    derivative: str | None = None,
 ) -> OwnMap:
     r"""Make a cell of a callable ``F(state, x)`` or of a vector field.
 
@@ -216,6 +218,8 @@ def own_map(
     dtype, device : optional
         Default: those of the module's weights; for a function float64 on the CPU when it
         accepts that, else float32 or the current GPU.
+    derivative : str, optional
+        How Jacobians are computed, where it is known: finding out costs three of them.
 
     Returns
     -------
@@ -291,7 +295,8 @@ def own_map(
         given=jacobians,
         recipe=recipe,
     )
-    object.__setattr__(cell, "derivative", "given" if jacobians else _derivative(cell))
+    known = "given" if jacobians else derivative or _derivative(cell)
+    object.__setattr__(cell, "derivative", known)
     return cell
 
 

@@ -146,7 +146,8 @@ def find_points(
     readout : nn.Linear, array or (weight, bias), optional
         For the readout range (of ``w . h``) in `PointSet.scan`; see `linear_readout`.
     resume : PointSet, optional
-        An interrupted result for the same starts: only its unfinished starts are solved.
+        An interrupted result for the same network, starts and inputs: only its unfinished starts
+        are solved. It has no `PointSet.scan`, which is of all starts.
 
     Returns
     -------
@@ -170,8 +171,9 @@ def find_points(
     Where F maps a box into itself (``cell.bounds``: tanh, GRU, UGRNN), starts are clipped into it
     and solvers stay inside. Then the signs of det(I - J) over all roots add up to +1:
     `PointSet.index_sum` tells when roots are missing. Draw more starts in that case. For N > 1500
-    the sign counts the real eigenvalues beyond 1, found by Arnoldi iteration; where that does not
-    converge, a warning says so and `index_sum` is None.
+    (4096 for cells with a Jacobian in closed form) the sign counts the real eigenvalues beyond 1,
+    found by Arnoldi iteration; where that does not converge, a warning says so and `index_sum` is
+    None.
 
     Ctrl-C returns what is there, marked ``interrupted``. Go on, also after `PointSet.save` and
     `load`, with ``find_points(cell, starts, ..., resume=points)``.
@@ -235,7 +237,7 @@ def find_points(
             TractableWarning,
             stacklevel=2,
         )
-    todo = request.unfinished(given)
+    todo = request.unfinished(cell, given, x)
     with torch.no_grad():
         search = Search(
             cell,
@@ -343,6 +345,8 @@ def _inputs(x_star: Tensor | np.ndarray | float | None, cell: Cell, starts: Tens
 def _real(name: str, value: Any, wanted: str) -> Tensor:
     """Return real numbers as a tensor that has them at hand."""
     try:
+        if isinstance(value, np.ndarray):  # reversed, for instance: torch takes no negative strides
+            value = np.asarray(value, order="C")
         tensor = torch.as_tensor(value).detach()
     except (TypeError, ValueError, RuntimeError):
         packed = "; join the parts of a state by cell.pack(...)" if type(value) is tuple else ""

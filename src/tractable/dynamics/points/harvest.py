@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,8 +39,12 @@ from tractable.dynamics.points.selection import (
 from tractable.dynamics.points.slow_solvers import fast_part
 from tractable.dynamics.points.solvers import newton_step, polish
 
+if TYPE_CHECKING:
+    from tractable.dynamics.cells import Cell
+
 __all__ = ["Request", "harvest"]
 
+FAR = 1e-4  # relative change of starts or inputs, beyond float32's, that makes another search
 SLOW_SHARE = 0.5  # a slow point keeps at most this share of its residual in fast directions
 
 REASONS = {
@@ -81,7 +86,7 @@ class Request:
     generator: torch.Generator | None
     resume: PointSet | None
 
-    def unfinished(self, starts: Tensor) -> Tensor:
+    def unfinished(self, cell: Cell, starts: Tensor, x: Tensor) -> Tensor:
         """Return the indices of the starts to solve; ValueError where `resume` does not fit."""
         if self.resume is None:
             return torch.arange(len(starts), device=starts.device)
@@ -95,6 +100,20 @@ class Request:
             if got != wanted:
                 raise ValueError(
                     f"resume must continue the same search: its {name} is {got}, now {wanted}"
+                )
+        old.with_cell(cell)  # refuses another network
+        origin = old.start_index.to(starts.device)
+        moved = (old.state.to(starts) - starts[origin]).norm(dim=1)
+        error = (moved - old.displacement.to(moved)).abs()
+        size = starts[origin].norm(dim=1) + old.state.to(starts).norm(dim=1)
+        for name, same in (
+            ("starts", error <= FAR * (1 + size)),
+            ("x_star", (old.x_star.to(x) - x[origin]).abs().amax(1) <= FAR * (1 + x.abs().max())),
+        ):
+            if not bool(same.all()):
+                raise ValueError(
+                    f"resume must continue the same search: {name} has changed at "
+                    f"{int((~same).sum())} of its {len(old)} points"
                 )
         return old.unfinished.to(starts.device)
 
@@ -159,7 +178,7 @@ def harvest(
         kind=request.kind,
         representative=representative,
         rejected=tuple(sorted(rejected)),
-        scan=_scan(search, reason, request, radius, factor),
+        scan=_scan(search, reason, request, radius, factor) if len(todo) == len(starts) else None,
         q_convention=request.q_convention,
         interrupted=interrupted,
         index_sum=degree,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.dynamics.arnoldi import leading_eigenvalues, products
+from tractable.dynamics.arnoldi import Products, leading_eigenvalues, products
 from tractable.dynamics.cells import Cell
 
 __all__ = ["large_root_facts", "large_stability"]
@@ -43,13 +43,13 @@ def large_root_facts(
     sign, n_frozen, known = [], [], []
     for h, u, start in zip(state, x, starts, strict=True):
         with torch.no_grad():
-            forward, backward = products(cell, h, u)
-            values = leading_eigenvalues(forward, len(h), 1 - SINGULAR_GAP, by="real")
+            at = products(cell, h, u)
+            values = leading_eigenvalues(at, len(h), 1 - SINGULAR_GAP, by="real")
             known.append(values is not None)
             sign.append(0 if values is None else _sign(values))
-            units = _vanishing(forward, backward, len(h), frozen)
+            units = _vanishing(at, len(h), frozen)
             if len(units):
-                before = _rows(products(cell, start, u)[1], units, len(h))
+                before = _rows(products(cell, start, u).backward, units, len(h))
                 units = units[np.abs(before).max(axis=1) >= frozen]
             n_frozen.append(len(units))
     found = (torch.tensor(sign), torch.tensor(n_frozen), torch.tensor(known, dtype=torch.bool))
@@ -61,8 +61,8 @@ def large_stability(cell: Cell, state: Tensor, x: Tensor, margin: float) -> list
     labels = []
     for h, u in zip(state, x, strict=True):
         with torch.no_grad():
-            forward, _ = products(cell, h, u)
-            values = leading_eigenvalues(forward, len(h), 1 - margin, by="modulus")
+            at = products(cell, h, u)
+            values = leading_eigenvalues(at, len(h), 1 - margin, by="modulus")
         if values is None:
             labels.append("unknown")
             continue
@@ -79,12 +79,12 @@ def _sign(values: np.ndarray) -> int:
     return 1 - 2 * (int(((values.imag == 0) & (values.real > 1)).sum()) % 2)
 
 
-def _vanishing(forward, backward, n: int, frozen: float) -> np.ndarray:  # type: ignore[no-untyped-def]  # two maps of arrays
+def _vanishing(at: Products, n: int, frozen: float) -> np.ndarray:
     """Return the units whose row of I - J vanishes."""
     probes = np.random.default_rng(0).normal(size=(N_PROBES, n))
-    largest = np.max([np.abs(v - forward(v)) for v in probes], axis=0)
+    largest = np.max([np.abs(v - at.forward(v)) for v in probes], axis=0)
     suspects = np.flatnonzero(largest < 10 * frozen * n**0.5)
-    rows = _rows(backward, suspects, n)
+    rows = _rows(at.backward, suspects, n)
     return suspects[np.abs(rows).max(axis=1, initial=0) < frozen]
 
 

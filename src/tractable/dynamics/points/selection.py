@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tractable.dynamics.arnoldi import MAX_DECOMPOSED, in_closed_form
 from tractable.dynamics.cells import Cell
 from tractable.dynamics.points.search import MAX_NEWTON_STATE
 
@@ -198,7 +199,7 @@ def root_facts(
     h_i`` and row i of I - J vanish whatever h_i is. A unit that integrates exactly has the same row
     at its start, and does not count.
 
-    For N > 1500 no Jacobian is formed: see `large_root_facts`.
+    For N > 1500 (4096 in closed form) no Jacobian is formed: see `large_root_facts`.
 
     Parameters
     ----------
@@ -209,7 +210,8 @@ def root_facts(
     max_bytes : float
         For the Jacobians held at once.
     """
-    if state.shape[1] > MAX_NEWTON_STATE:
+    closed = in_closed_form(cell) and state.shape[1] <= MAX_DECOMPOSED
+    if state.shape[1] > MAX_NEWTON_STATE and not closed:
         from tractable.dynamics.points.large_facts import large_root_facts
 
         return RootFacts(*large_root_facts(cell, state, x, starts, FROZEN))
