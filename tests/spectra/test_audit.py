@@ -195,3 +195,29 @@ def test_without_layers() -> None:
     found = audit(chain(3, 8), torch.randn(6, 8), per_layer=False)
     assert found.layers == ()
     assert found.advice
+
+
+def test_few_samples_are_no_evidence_of_dead_units() -> None:
+    """At one input half of the units of a healthy ReLU network are off."""
+    torch.manual_seed(0)
+    model = chain(3, 40, nn.ReLU)
+    for samples in (1, 2, 3):
+        x = torch.randn(samples, 40)
+        assert "dead-units" not in codes(audit(model, x, progress=False))
+    with torch.no_grad():
+        model[2].bias[:20] = -100.0
+    assert "dead-units" in codes(audit(model, torch.randn(8, 40), progress=False))
+
+
+def test_the_variance_of_a_chain_of_uneven_widths_is_predicted() -> None:
+    """SIMULATION: beside the mean over sampled Jacobians."""
+    torch.manual_seed(0)
+    widths = [50, 300, 200, 250]
+    parts = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.Tanh())]
+    model = nn.Sequential(*parts)
+    init_(model, "gaussian", target_q=0.3)
+    found = audit(model, torch.randn(4, 50), progress=False)
+    for predicted in (found.predicted, found.semi_empirical):
+        assert predicted is not None
+        measured = found.measured.relative_variance
+        assert predicted.relative_variance == pytest.approx(measured, rel=0.1)

@@ -194,7 +194,8 @@ def test_bad_input_is_refused(model, x, error, message) -> None:
 
 def test_settings_are_checked() -> None:
     model, x = nn.Linear(2, 2), torch.ones(1, 2)
-    for settings in ({"method": "svd"}, {"probes": 0}, {"steps": 0}, {"chunk_size": 0}):
+    wrong = ({"method": "svd"}, {"probes": 0}, {"probes": 2.5}, {"steps": 0}, {"chunk_size": 0})
+    for settings in (*wrong, {"memory": "1.5.2GB"}):
         with pytest.raises(ValueError, match=next(iter(settings))):
             jacobian_spectrum(model, x, **settings)
 
@@ -208,7 +209,10 @@ def test_what_a_spectrum_says() -> None:
     assert found.mean == pytest.approx((6 / 4 + 9 / 4) / 2)
     assert found.mean_error == pytest.approx(3 / 8)
     assert found.mass_below(0.5) == (0.25, 0.0)
-    assert found.condition(0.3) == 4.0
+    assert found.condition(0.3) == 2.0  # of singular values, as the condition of a law
+    assert found.quantile(0.5, sample=-1) == found.quantile(0.5, sample=1) == 1.0
+    with pytest.raises(IndexError, match="2 samples"):
+        found.quantile(0.5, sample=2)
     assert np.isinf(found.condition(0.1))
     again = MeasuredSpectrum.from_dataset(found.to_dataset())
     assert np.array_equal(again.nodes, nodes)

@@ -7,7 +7,8 @@ import pytest
 from scipy.special import erf
 
 from tractable.core.nonlinearity import Nonlinearity
-from tractable.spectra import JacobianSpectrum, Layer, compare, haar, simulate
+from tractable.spectra import JacobianSpectrum, Layer, SpectralLaw, compare, haar, simulate
+from tractable.spectra.layered import LayeredEquation
 
 
 def orthogonal(phi: str, q: float = 0.3, **settings: float) -> Layer:
@@ -39,7 +40,8 @@ def test_two_layers_of_two_slopes_are_blocks_of_a_uniform_angle() -> None:
 def test_equal_slopes_meet_in_a_peak_at_both_edges() -> None:
     """CLOSED FORM: the same blocks with a = b; their gap closes, and the edges are peaks."""
     a2 = 0.04
-    found = JacobianSpectrum(layers=[orthogonal("leaky_relu(0.2)")] * 2)
+    factor = orthogonal("leaky_relu(0.2)")._factor(1)
+    found = SpectralLaw(LayeredEquation((factor, factor)))
     whole = JacobianSpectrum("leaky_relu(0.2)", 2, "orthogonal", q=0.3)
     scale = 4 / (1 + a2) ** 2
     np.testing.assert_allclose(found.support[0], (scale * a2**2, scale), rtol=1e-9)

@@ -14,11 +14,13 @@ from tractable.spectra import (
     JacobianSpectrum,
     Layer,
     MeanField,
+    SpectralLaw,
     UniversalSpectrum,
     critical_line,
     q_for_variance,
 )
 from tractable.spectra.derivative_law import law_of
+from tractable.spectra.layered import LayeredEquation
 
 
 def fuss_catalan(L: int, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -360,7 +362,8 @@ def test_different_orthogonal_layers_are_solved_up_to_the_edge(kind: str) -> Non
 @pytest.mark.parametrize("phi", ["tanh", "relu", "hard_tanh"])
 def test_equal_layers_are_the_homogeneous_network(phi: str, ensemble: str) -> None:
     whole = JacobianSpectrum(phi, 5, ensemble, q=0.5)
-    layers = JacobianSpectrum(layers=[Layer(phi, q=0.5, ensemble=ensemble)] * 5)
+    factor = Layer(phi, q=0.5, ensemble=ensemble)._factor(1)
+    layers = SpectralLaw(LayeredEquation((factor,) * 5))
     lam = np.linspace(0.05, 0.99, 60) * whole.support[-1][1]
     np.testing.assert_allclose(layers.cdf(lam), whole.cdf(lam), atol=1e-9)
 

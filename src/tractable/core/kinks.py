@@ -64,7 +64,7 @@ def _evaluate(function: Callable[..., Any], x: np.ndarray, order: int) -> np.nda
     """Return the derivative of the given order of ``function`` at ``x``."""
     import torch
 
-    argument = torch.tensor(np.ascontiguousarray(x, dtype=float), requires_grad=order > 0)
+    argument = torch.tensor(np.array(x, dtype=float, order="C"), requires_grad=order > 0)
     try:
         with torch.enable_grad():
             value = function(argument)

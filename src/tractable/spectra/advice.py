@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tractable.core.nonlinearity import Nonlinearity
-from tractable.spectra.audit_layers import Block, LayerAudit
+from tractable.spectra.audit_layers import Block, LayerAudit, chance_of_dead
 from tractable.spectra.chain import Chain
 from tractable.spectra.mean_field import MeanField, QStar
 from tractable.spectra.measured_spectrum import MeasuredSpectrum
@@ -23,6 +23,7 @@ SEVERITIES = ("problem", "warning", "note")
 FAR_GROWTH = math.log(100.0)  # of the blocks of a model that is no chain
 FAR = 1.5  # factor between q^1 and q* that counts as far
 MANY_DEAD = 0.05  # share of dead units of a layer
+FEW_INPUTS = 8  # are no evidence of dead units
 ORTHOGONAL = 0.05  # deviation from orthogonality that is called orthogonal
 TRAINABLE = 6.0  # depth scales that a trainable network spans at most (arXiv:1611.01232)
 
@@ -59,7 +60,7 @@ def advise(
     target : float
         Largest relative variance to accept.
     """
-    found = list(_of_units(layers))
+    found = list(_of_units(chain, layers))
     if chain.reason or not chain.hidden or predicted is None:
         found += list(_of_other_models(chain, blocks))
     else:
@@ -67,8 +68,15 @@ def advise(
     return sorted(found, key=lambda item: SEVERITIES.index(item.severity))
 
 
-def _of_units(layers: tuple[LayerAudit, ...]) -> Iterator[Advice]:
-    dead = [layer for layer in layers if layer.dead > MANY_DEAD]
+def _of_units(chain: Chain, layers: tuple[LayerAudit, ...]) -> Iterator[Advice]:
+    """Units without slope at every input: more of them than a few inputs leave out by chance."""
+    if chain.layers and len(chain.layers[0].h) < FEW_INPUTS:
+        return  # inputs that are alike turn off the same units of a healthy network
+    dead = [
+        layer
+        for call, layer in zip(chain.layers, layers, strict=True)
+        if layer.dead > MANY_DEAD and layer.dead > MANY_DEAD + chance_of_dead(call)
+    ]
     if dead:
         worst = max(dead, key=lambda layer: layer.dead)
         yield Advice(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.spectra.advice import Advice, advise
 from tractable.spectra.audit_layers import Block, LayerAudit, audit_layer
 from tractable.spectra.chain import Chain, trace
@@ -245,7 +245,7 @@ def audit(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
-    check_range("n_samples", n_samples, 1)
+    check_count("n_samples", n_samples)
     if target is not None:
         check_finite("target", target)
         check_range("target", target, 0, open_low=True)

@@ -13,7 +13,7 @@ from tractable.core.nonlinearity import Nonlinearity
 from tractable.spectra.chain import ChainLayer
 from tractable.spectra.orthogonal import operator_singular_values, orthogonality_error
 
-__all__ = ["Block", "LayerAudit", "audit_layer", "squared_slopes"]
+__all__ = ["Block", "LayerAudit", "audit_layer", "chance_of_dead", "squared_slopes"]
 
 DEAD = 1e-6  # |phi'| below it counts as zero
 MAX_FOURIER = 4_000_000  # entries of a convolution's Fourier modes that are still decomposed
@@ -108,6 +108,14 @@ def audit_layer(call: ChainLayer) -> LayerAudit:
 def squared_slopes(phi: Nonlinearity, h: Tensor) -> Tensor:
     """Return phi'(h)^2 in float64."""
     return torch.from_numpy(np.square(phi.deriv(h.double().cpu().numpy())))
+
+
+def chance_of_dead(call: ChainLayer) -> float:
+    """Return the share of units without slope at all inputs if inputs were independent."""
+    if call.acts is None or call.argument is None:
+        return 0.0
+    flat = squared_slopes(call.acts, call.argument) <= DEAD**2
+    return float(flat.double().mean()) ** len(call.argument)
 
 
 def _dead_share(slopes: Tensor, is_conv: bool) -> float:

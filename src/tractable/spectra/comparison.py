@@ -15,6 +15,7 @@ from tractable.spectra.simulation import SimulatedSpectra
 __all__ = ["Comparison", "compare"]
 
 TIE = 1e-7  # values closer than this, relative to an atom, belong to it
+SAME = 1e-9  # relative distance below which samples are one value
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,14 @@ class Comparison:
     """Distances between sampled eigenvalues and a law."""
 
     ks: float
-    """Kolmogorov-Smirnov: largest difference of the distributions, taken between the samples."""
+    """Kolmogorov-Smirnov: largest difference of the distributions, between and beyond samples."""
     wasserstein_log: float
-    """Mean absolute difference of log lambda at equal quantiles, from the 1 % one upward."""
+    """Mean absolute difference of log lambda at equal quantiles, from the 1 % one upward; NaN where
+    all of these samples are zero."""
     edge_ratio: float
     """Largest sampled eigenvalue over the theory's upper edge."""
     atoms: tuple[tuple[float, float, float], ...]
-    """For each atom: its place, its mass in theory, and the sampled share within 1e-7."""
+    """For each atom: its place, its mass in theory, and the sampled share within ``tie``."""
     shift: float
     """log of the factor that was divided out of the samples (its mean over draws); 0 unless
     aligned."""
@@ -60,6 +62,7 @@ def compare(
     aligned: bool = False,
     align: str = "none",
     resolution: float = 1e-26,
+    tie: float = TIE,
 ) -> Comparison:
     """Compare sampled eigenvalues of J J^T with a law.
 
@@ -79,6 +82,9 @@ def compare(
     resolution : float
         Eigenvalues below this share of the largest are rounding, 0 <= resolution < 1; 0 for those
         of ``simulate(graded=True)``.
+    tie : float
+        Samples closer than this to an atom, relative to it, belong to it, > 0; about 1e-4 for
+        Jacobians in float32.
 
     Raises
     ------
@@ -106,6 +112,7 @@ def compare(
         )
     check_choice("align", align, ("none", "mean", "chi"))
     check_range("resolution", resolution, 0, 1, open_high=True)
+    check_range("tie", tie, 0, 0.5, open_low=True)
     if aligned and align == "chi":
         raise ValueError("aligned=True means align='mean': give it or align='chi', not both")
     shift = 0.0
@@ -126,23 +133,44 @@ def compare(
         lam = lam * np.exp(-shift)
     top = lam[-1]
     noise = resolution * top
-    at = 0.5 * (lam[1:] + lam[:-1])
-    share = np.arange(1, lam.size) / lam.size
-    apart = (np.diff(lam) > 1e-9 * np.maximum(at, noise)) & (at > noise)
+    at, share = _between(lam, noise)
+    apart = np.full(at.size, True)
     for place, _ in theory.atoms:
-        apart &= np.abs(at - place) > TIE * max(place, noise)
+        apart &= np.abs(at - place) > tie * max(place, noise)
     ks = float(np.abs(theory.cdf(at[apart]) - share[apart]).max()) if apart.any() else 0.0
     p = (np.arange(lam.size) + 0.5) / lam.size
     zero = theory.atoms[0][1] if theory.atoms and theory.atoms[0][0] == 0 else 0.0
     use = (p > zero + 0.01 * (1 - zero)) & (lam > noise)
     difference = np.log(lam[use]) - theory.log_quantile(p[use])
-    width = [TIE * place if place else noise for place, _ in theory.atoms]
+    distance = float(np.abs(difference).mean()) if use.any() else np.nan
+    width = [tie * place if place else noise for place, _ in theory.atoms]
     atoms = tuple(
         (place, mass, float((np.abs(lam - place) <= near).mean()))
         for (place, mass), near in zip(theory.atoms, width, strict=True)
     )
     edge = float(top / theory.s_max**2)
-    return Comparison(ks, float(np.abs(difference).mean()), edge, atoms, shift, lam.size)
+    return Comparison(ks, distance, edge, atoms, shift, lam.size)
+
+
+def _between(lam: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return places between sorted samples and the shares of samples below them.
+
+    The middle of each gap, and the lowest and the highest sample at half their own share, so that
+    mass of the law beyond them counts; both sides of what was sampled more than once, for the
+    middle would miss mass of the law in a wide gap beside many equal samples.
+    """
+    n = lam.size
+    middle = 0.5 * (lam[1:] + lam[:-1])
+    gaps = np.flatnonzero(np.diff(lam) > SAME * np.maximum(middle, noise))
+    first, last = np.concatenate([[0], gaps + 1]), np.concatenate([gaps, [n - 1]])
+    many = last > first
+    ends = np.array([i for i in {0, n - 1} if i in first[~many]], dtype=int)
+    below, above = lam[first[many]] * (1 - SAME), lam[last[many]] * (1 + SAME)
+    at = np.concatenate([middle[gaps], lam[ends], below, above])
+    share = np.concatenate([gaps + 1, ends + 0.5, first[many], last[many] + 1]) / n
+    known = (at > noise) | (lam[-1] == 0)
+    known[at.size - above.size - below.size : at.size - above.size] &= lam[first[many]] > 0
+    return at[known], share[known]
 
 
 def _of_networks(

@@ -312,4 +312,16 @@ def _layered(layers: tuple[Layer, ...]) -> Equation:
             return SingleAtoms(law, one.log_sigma_w2)
         if layers[0].squared_slopes is None:
             return _single(as_nonlinearity(layers[0].phi), layers[0].q, one.log_sigma_w2)
+    if len(factors) > 1 and all(_alike(one, factor) for factor in factors):
+        scale = math.fsum(factor.log_sigma_w2 for factor in factors) / len(factors)
+        return MasterEquation(one.levels, len(factors), one.gaussian, scale)  # is quicker
     return LayeredEquation(tuple(factors))
+
+
+def _alike(one: Factor, other: Factor) -> bool:
+    """Whether two layers are square and differ in no more than their scale."""
+    return (
+        other.levels(0) is one.levels(0)
+        and other.gaussian == one.gaussian
+        and other.n_in == other.n_out == one.n_in
+    )

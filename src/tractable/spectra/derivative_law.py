@@ -72,14 +72,13 @@ class DerivativeLaw:
             dm[part] = 2 * b * b * square - even[:, 1] + 2j * b * cross
         return m, y * r, dm
 
-    def mean_log(self, y: np.ndarray) -> np.ndarray:
-        """Return E log(y - d) at complex y in the upper half plane, shape (n,)."""
-        out = np.empty(y.shape, complex)
+    def mean_angle(self, y: np.ndarray) -> np.ndarray:
+        """Return Im E log(y - d) at complex y in the upper half plane, shape (n,)."""
+        out = np.empty(y.shape)
         rows = max(1, CHUNK // self.d.size)
         for i in range(0, y.size, rows):
             part = slice(i, i + rows)
-            t, b = y.real[part, None] - self.d, y.imag[part, None]
-            out[part] = 0.5 * (np.log(t * t + b * b) @ self.w) + 1j * (np.arctan2(b, t) @ self.w)
+            out[part] = np.arctan2(y.imag[part, None], y.real[part, None] - self.d) @ self.w
         return out
 
     def negative(self, log_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ __all__ = ["ConvergenceError", "Diagnostics", "Equation", "SpectralLaw"]
 
 RESOLVED_CDF = 1e-4  # every point with more mass of its interval on both sides must converge
 N_TABLE = 240
+NOTHING = 1e-8  # mass of a tail in which the table has no points of its own
 
 
 class ConvergenceError(RuntimeError):
@@ -321,11 +322,17 @@ class SpectralLaw:
                 continue
             low = max(part.low, self._equation.t_min)
             steps = np.geomspace(1e-9, 1.0, N_TABLE) * (part.high - low)
-            t = np.concatenate([[low, part.high], part.high - steps[:-1]])
-            if np.isfinite(part.low):
-                t = np.concatenate([t, low + steps[:-1]])
-            t = np.unique(np.clip(t, low, part.high))
+            t = np.unique(np.concatenate([[low, part.high], part.high - steps[:-1]]))
+            t = t[(t >= low) & (t <= part.high)]
             cdf = self._solve(t)[1]
+            if np.isfinite(part.low):  # dense there also, unless it is the end of a thin tail
+                empty = np.flatnonzero(cdf <= part.cdf_low + NOTHING)
+                more = np.setdiff1d(low + steps[:-1], t)
+                more = more[(more > (t[empty[-1]] if empty.size else low)) & (more < part.high)]
+                t = np.concatenate([t, more])
+                cdf = np.concatenate([cdf, self._solve(more)[1]])
+                order = np.argsort(t)
+                t, cdf = t[order], cdf[order]
             cdf[0], cdf[-1] = part.cdf_low, part.cdf_high
             cdf = np.clip(np.maximum.accumulate(cdf), part.cdf_low, part.cdf_high)
             tables.append((t, cdf))

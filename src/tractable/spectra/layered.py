@@ -24,6 +24,9 @@ from tractable.spectra.series import moments_of, multiply, power, slope_factor
 
 __all__ = ["Factor", "LayeredEquation"]
 
+N_POLISH = 6  # steps of Newton's method from the roots of coarser nodes
+NEAR = 0.1  # distance from them, in log y, of a root that they may lead to
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -215,7 +218,10 @@ class LayeredEquation:
         laws = [g.levels(level) for g in self._groups]
         start = self._fine_start if level else self._start
         t = t + 1j * height
-        s, logs, size, count = self._march(laws, start, t, 20)
+        s, logs, size, count = self._polished(laws, guess, t)
+        if (left := ~(size < TOLERANCE)).any():
+            s[left], logs[:, left], size[left], more = self._march(laws, start, t[left], 20)
+            count += more
         if (level < 2 or insist) and (left := ~(size < TOLERANCE)).any():
             s[left], logs[:, left], size[left], more = self._march(laws, start, t[left], 200, 2)
             count += more
@@ -225,7 +231,29 @@ class LayeredEquation:
                 good &= law.resolves(np.exp(y), COARSE if insist else RESOLVED)
         worst = float(size[good].max()) if good.any() else 0.0
         nodes = max(law.d.size for law in laws)
-        return Solution(np.exp(-s), self._cdf(laws, t, s, logs), s, good, count, worst, nodes)
+        roots = np.vstack([s[None], logs]).T
+        return Solution(np.exp(-s), self._cdf(laws, t, s, logs), roots, good, count, worst, nodes)
+
+    def _polished(
+        self, laws: list[DerivativeLaw], guess: np.ndarray | None, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Return roots, log y_l and last steps from those of coarser nodes, where they lead to one.
+
+        It must be close to them, and as far from the nodes as sums are integrals: M_l(y_l) = m_l
+        has further solutions between the nodes.
+        """
+        s, logs = np.zeros(t.size, complex), np.zeros((len(laws), t.size), complex)
+        size = np.full(t.size, np.inf)
+        if guess is None:
+            return s, logs, size, 0
+        s, logs = guess[:, 0].copy(), guess[:, 1:].T.copy()
+        for _ in range(N_POLISH):
+            s, logs, size = self._newton(laws, s, logs, t)
+        moved = np.abs(np.vstack([s[None], logs]).T - guess).max(1)
+        good = (size < TOLERANCE) & (moved < NEAR) & (s.imag > 0)
+        for law, y in zip(laws, logs, strict=True):
+            good &= law.resolves(np.exp(y))
+        return s, logs, np.where(good, size, np.inf), N_POLISH
 
     def _march(
         self,
@@ -345,18 +373,17 @@ class LayeredEquation:
     ) -> np.ndarray:
         """Return 1 - Im C / pi with the integral of eq. (S12), C taken from t to the real axis."""
         m = np.exp(-s)
-        integral = m * s + m + m * self._constant
+        integral, angles = m * s + m + m * self._constant, np.zeros(t.size)
         with np.errstate(all="ignore"):
             for i, (group, law) in enumerate(zip(self._groups, laws, strict=True)):
                 y = np.exp(logs[i])
                 own, one, _ = law.transform(y)
                 share = 1 / self._ratio(group)
                 if group.count:
-                    integral += group.count * (
-                        share * (one * logs[i] - law.mean_log(y)) - m * s - m
-                    )
+                    integral += group.count * (share * one * logs[i] - m * s - m)
+                    angles += group.count * share * law.mean_angle(y)
                 integral += self._power(i) * share * (one * np.log(one) - own)
-        return 1 - (m * t.real - integral).imag / np.pi
+        return 1 - ((m * t.real - integral).imag + angles) / np.pi
 
     # --- edges -------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Solution:
     cdf: np.ndarray
     """P(eigenvalue <= lambda) by the integrated equation, unclipped, shape (n,)."""
     root: np.ndarray
-    """The root s, complex, shape (n,)."""
+    """The root s, complex, shape (n,); of different layers s and all log y_l, shape (n, k)."""
     converged: np.ndarray
     """Whether the root was found, with nodes that resolve it, shape (n,)."""
     evaluations: int
@@ -246,9 +246,9 @@ class MasterEquation:
             (1 - L * (1 - g)) * (p * l1 - m)
             + (L - 1) * (m * lm - m)
             + L * m * self.log_sigma_w2
-            + L * (p * s - law.mean_log(np.exp(s)))
-        )
-        return 1 - (m * t.real - integral).imag / np.pi
+            + L * p * s
+        ).imag - L * law.mean_angle(np.exp(s))
+        return 1 - ((m * t.real).imag - integral) / np.pi
 
     # --- where there is nothing, and where there are atoms -----------------------------------
 

@@ -13,11 +13,13 @@ from scipy.optimize import brentq
 from tractable.core.checks import check_finite, check_range
 from tractable.core.gaussian import pair_expectation
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
-from tractable.spectra.moment_table import SMALLEST_Q, moment_table
+from tractable.spectra.moment_table import LARGEST_Q, SMALLEST_Q, moment_table
 
 __all__ = ["MeanField", "QStar"]
 
 MARGINAL = 1e-9  # |slope - 1| below it counts as marginal
+FARTHEST_Q = 1e14  # up to which fixed points are looked for
+N_BEYOND = 65  # variances looked at on either side of the table
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class QStar:
     """A fixed point of the length map q' = V(q)."""
 
     value: float
-    """The fixed point; ``inf`` where q grows without bound from layer to layer."""
+    """The fixed point; ``inf`` where q grows without bound (beyond 1e14) from layer to layer."""
     stable: bool
     """Whether it does not repel: the slope chi_q <= 1 (ReLU is marginal: every q is fixed)."""
     n_fixed: int
@@ -122,10 +124,8 @@ class MeanField:
         start = 1.0 if q0 is None else float(q0)
         check_finite("q0", start)
         check_range("q0", start, 0, open_low=True)
-        table = moment_table(self.phi)
-        excess = table.excess(self.sigma_w2, self.sigma_b2)
-        scale = table.q + self.sigma_b2
-        if np.abs(excess / scale).max() < MARGINAL:
+        grid, excess = self._excess()
+        if np.abs(excess / (grid + self.sigma_b2)).max() < MARGINAL:
             return QStar(start, True, -1)
         crossings = np.flatnonzero(np.sign(excess[:-1]) * np.sign(excess[1:]) < 0)
         zero_is_fixed = self.sigma_b == 0 and abs(float(self.phi(0.0))) == 0
@@ -134,17 +134,33 @@ class MeanField:
         if abs(now) <= 1e-15 * start:
             return QStar(start, self._stable(start), n_fixed)
         if now > 0:
-            beyond = [i for i in crossings if table.q[i + 1] > start and excess[i] > 0]
+            beyond = [i for i in crossings if grid[i + 1] > start and excess[i] > 0]
             if not beyond:
                 return QStar(math.inf, True, n_fixed)
-            low, high = max(table.q[beyond[0]], start), table.q[beyond[0] + 1]
+            low, high = max(grid[beyond[0]], start), grid[beyond[0] + 1]
         else:
-            below = [i for i in crossings if table.q[i] < start and excess[i] > 0]
+            below = [i for i in crossings if grid[i] < start and excess[i] > 0]
             if not below:
                 return QStar(0.0, True, n_fixed)
-            low, high = table.q[below[-1]], min(table.q[below[-1] + 1], start)
+            low, high = grid[below[-1]], min(grid[below[-1] + 1], start)
         value = self._refine(float(low), float(high))
         return QStar(value, self._stable(value), n_fixed)
+
+    def _excess(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return variances and V(q) - q there: the table's, and beyond it where V crosses q."""
+        table = moment_table(self.phi)
+        grid, excess = table.q, table.excess(self.sigma_w2, self.sigma_b2)
+        if excess[-1] > 0 and grid[-1] == LARGEST_Q:  # V may come down to q at larger ones
+            above = np.geomspace(LARGEST_Q, FARTHEST_Q, N_BEYOND)[1:]
+            beyond = np.array([self.length_map(float(q)) - q for q in above])
+            beyond[np.abs(beyond) < 1e-12 * above] = 0.0  # rounding
+            grid, excess = np.append(grid, above), np.append(excess, beyond)
+        at_zero = self.sigma_w2 * float(self.phi(0.0)) ** 2 + self.sigma_b2
+        if excess[0] < 0 < at_zero:  # V is above q at zero and below it at the smallest q
+            below = np.geomspace(1e-3 * min(at_zero, SMALLEST_Q), SMALLEST_Q, N_BEYOND)[:-1]
+            beyond = np.array([self.length_map(float(q)) - q for q in below])
+            grid, excess = np.append(below, grid), np.append(beyond, excess)
+        return grid, excess
 
     def _refine(self, low: float, high: float) -> float:
         def excess(t: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tractable.core.checks import check_choice, check_range, nearest_names
+from tractable.core.checks import check_choice, check_count, check_range, nearest_names
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
 from tractable.spectra.bidiagonal import bidiagonalize, gauss_nodes
@@ -117,10 +117,10 @@ def jacobian_spectrum(
     (4.6667, 10.8889)
     """
     check_choice("method", method, ("auto", "exact", "slq"))
-    check_range("probes", probes, 1)
-    check_range("steps", steps, 1)
+    check_count("probes", probes)
+    check_count("steps", steps)
     if chunk_size is not None:
-        check_range("chunk_size", chunk_size, 1)
+        check_count("chunk_size", chunk_size)
     budget = _bytes(memory)
     inputs = _inputs(x)
     model, inputs, notes = measurable(model, inputs)
@@ -281,9 +281,12 @@ def _inputs(x: Tensor | Sequence[Tensor], name: str = "x") -> tuple[Tensor, ...]
 
 def _bytes(memory: str | int) -> int:
     if isinstance(memory, str):
-        match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", memory.lower())
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?)b?\s*", memory.lower())
         if match is None:
             raise ValueError(f'memory must be a size such as "2GB" or "500MB", got {memory!r}')
-        memory = int(float(match[1]) * UNITS[match[2]])
+        unit = UNITS[match[2]]
+        if match[3]:
+            unit = 1024 ** (len(str(unit)) // 3)
+        memory = int(float(match[1]) * unit)
     check_range("memory", memory, 1)
     return memory

@@ -142,7 +142,7 @@ class MeasuredSpectrum:
         if at.size:
             check_range("p", float(at.min()), 0, 1)
             check_range("p", float(at.max()), 0, 1)
-        chosen = slice(None) if sample is None else slice(sample, sample + 1)
+        chosen = self._chosen(sample)
         lam = (self.nodes[chosen] ** 2).ravel()
         order = np.argsort(lam, kind="stable")
         share = np.cumsum(self.weights[chosen].ravel()[order])
@@ -150,7 +150,7 @@ class MeasuredSpectrum:
         return lam[order][np.minimum(index, len(lam) - 1)]
 
     def condition(self, p: float = 0.05) -> float:
-        r"""Return the ratio of the quantiles 1 - p and p of :math:`\lambda`; infinite if p's is 0.
+        """Return the ratio of the singular values at the quantiles 1 - p and p (inf if s_p = 0).
 
         Raises
         ------
@@ -159,7 +159,7 @@ class MeasuredSpectrum:
         """
         check_range("p", p, 0, 0.5, open_low=True, open_high=True)
         low, high = self.quantile([p, 1 - p])
-        return float(high / low) if low > 0 else float("inf")
+        return float((high / low) ** 0.5) if low > 0 else float("inf")
 
     def mass_below(self, eps: float) -> tuple[float, float]:
         r"""Return the share of :math:`\lambda` below ``eps`` and its standard error.
@@ -237,11 +237,19 @@ class MeasuredSpectrum:
             return 0.0 if self.exact else float("nan")
         return float(values.std(ddof=1) / np.sqrt(len(values)))
 
+    def _chosen(self, sample: int | None) -> list[int]:
+        """Return the numbers of the samples meant: one, from the end if negative, or all."""
+        if sample is None:
+            return list(range(len(self)))
+        if not -len(self) <= sample < len(self):
+            raise IndexError(f"sample must be one of {len(self)} samples, got {sample}")
+        return [range(len(self))[sample]]
+
     def _shares(self, lam: ArrayLike, sample: int | None) -> np.ndarray:
         """Return the distribution function of each probe, shape (samples, probes, *lam.shape)."""
         at = np.asarray(lam, dtype=float)
         check_finite("lam", np.atleast_1d(at))
-        chosen = range(len(self)) if sample is None else [range(len(self))[sample]]
+        chosen = self._chosen(sample)
         shares = np.empty((len(chosen), self.nodes.shape[1], at.size))
         for i, index in enumerate(chosen):
             for probe in range(self.nodes.shape[1]):

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from tractable.core.checks import as_floats, check_choice, check_count, check_finite, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.spectra.mean_field import MARGINAL, MeanField
-from tractable.spectra.moment_table import MomentTable, moment_table
+from tractable.spectra.moment_table import LARGEST_Q, MomentTable, moment_table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -261,7 +261,9 @@ def phase_diagram(phi: Phi, sigma_w: ArrayLike, sigma_b: ArrayLike) -> PhaseDiag
     """Return fixed points and depth scales for every pair of sigma_w and sigma_b.
 
     E[phi^2] depends on q alone, so one table serves the whole plane: errors are about 1e-8 (c* and
-    xi_c of kinked functions about 1e-4 close to the critical line). `MeanField` is exact.
+    xi_c of kinked functions about 1e-4 close to the critical line). The table ends at q = 1e-10 and
+    1e6; a fixed point beyond is that of the straight line through V's end, with the scales of that
+    end. `MeanField` is exact.
 
     Parameters
     ----------
@@ -321,10 +323,21 @@ def _fixed_points(table: MomentTable, w2: np.ndarray, b2: np.ndarray) -> np.ndar
             above = w2[chunk] * table._second(middle) + b2[chunk] > np.exp(middle)
             a, b = np.where(above, middle, a), np.where(above, b, middle)
         value = np.exp(0.5 * (a + b))
-        value = np.where(grows & (first < 0), np.inf, value)
-        value = np.where(~grows & (last < 0), 0.0, value)
+        above, below = (_beyond(table, w2[chunk], b2[chunk], end) for end in (-1, 0))
+        value = np.where(grows & (first < 0), above, value)
+        value = np.where(~grows & (last < 0), below, value)
         q[chunk] = np.where(excess[:, start] == 0, 1.0, value)
     return q
+
+
+def _beyond(table: MomentTable, w2: np.ndarray, b2: np.ndarray, end: int) -> np.ndarray:
+    """Return the fixed points beyond one end of the table, where V is taken to be straight."""
+    q, slope = table.q[end], w2 * table.slope[end]
+    gap = np.where(slope < 1 - MARGINAL, 1 - slope, np.nan)
+    value = q + (w2 * table.second[end] + b2 - q) / gap
+    if end:  # a table that ends earlier does so for want of moments
+        return np.where((value > q) & (q == LARGEST_Q), value, np.inf)
+    return np.where((value > 0) & (b2 + abs(float(table.phi(0.0))) > 0), value, 0.0)
 
 
 def _correlations(
@@ -333,6 +346,8 @@ def _correlations(
     """Return c* and C'(c*) for every setting, from the Hermite series of the kernel."""
     c_star, c_slope = np.ones(q.size), chi.copy()
     chaotic = np.flatnonzero(chi > 1 + 1e-7)
+    if not chaotic.size:  # no need of the series
+        return c_star, c_slope
     powers = np.arange(table.hermite.shape[1])
     for chunk in np.array_split(chaotic, max(1, chaotic.size // 2000)):
         if not chunk.size:

@@ -50,7 +50,8 @@ class Prediction:
     mean : float
         Mean eigenvalue on the smaller side: product of the layers' sigma_w^2 mu_1.
     relative_variance : float
-        Variance of the eigenvalues over their mean squared: the sum of v and r over the layers.
+        Variance of the eigenvalues over their mean squared: the sum of v and r over the layers; of
+        uneven widths that of the curve, NaN without one.
     p, quantile : ndarray, shape (k,)
         Quantiles of the eigenvalues; empty without a curve.
     """
@@ -129,10 +130,14 @@ def _with_curve(
         try:
             whole = _equation(factors)
             quantile = smoothed_quantiles(whole, 1 - (1 - LEVELS) * smaller)
-            mean = float(whole.moments(1)[0]) / smaller
+            first, second = whole.moments(2) / smaller
         except (ValueError, RuntimeError, FloatingPointError):
             return prediction
-    return replace(prediction, p=LEVELS, quantile=quantile * (prediction.mean / mean))
+    spread = prediction.relative_variance
+    if math.isnan(spread):  # of uneven widths, where it is no sum over the layers
+        spread = float(second / first**2 - 1)
+    quantile = quantile * (prediction.mean / first)
+    return replace(prediction, relative_variance=spread, p=LEVELS, quantile=quantile)
 
 
 def _equation(factors: list[Factor]) -> MasterEquation | LayeredEquation:

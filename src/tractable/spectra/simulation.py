@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.checks import check_choice, check_count, check_range
+from tractable.core.checks import check_choice, check_count, check_finite, check_range
 from tractable.core.nonlinearity import Nonlinearity, as_nonlinearity
 from tractable.core.progress import track
 from tractable.core.seeds import derive, generator
@@ -152,7 +152,12 @@ def simulate(
     check_count("n_draws", n_draws)
     if (sigma_w is None) != (sigma_b is None):
         raise ValueError("give both sigma_w and sigma_b, or neither")
-    if sigma_w is None or sigma_b is None:
+    check_finite("q", q)
+    if sigma_w is not None and sigma_b is not None:
+        for name, value in (("sigma_w", sigma_w), ("sigma_b", sigma_b)):
+            check_finite(name, value)
+            check_range(name, value, 0, open_low=name == "sigma_w")
+    else:
         point = critical_line(phi, q)
         if not point.feasible[0]:
             raise ValueError(f"{phi.name} has no critical network with q = {q:g}: sigma_b^2 < 0")

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from tractable.core.nonlinearity import Nonlinearity
-from tractable.spectra.derivative_law import DerivativeLaw
+from tractable.spectra.derivative_law import DerivativeLaw, law_of
 from tractable.spectra.gaps import Gap
 from tractable.spectra.master import Solution
 
@@ -77,13 +77,17 @@ class SingleLayer:
 
     @property
     def mass_at_zero(self) -> float:
-        """A smooth phi is flat nowhere."""
-        return 0.0
+        """P(phi' = 0) of a phi with flat stretches."""
+        return self._law.mass_at_zero
 
     @property
     def atoms(self) -> list[tuple[float, float]]:
-        """None: nonlinearities with straight pieces and bends have them, but no equation here."""
-        return []
+        """Values that d takes on straight stretches of phi, as (log lambda, mass)."""
+        return [(self.log_sigma_w2 + float(np.log(d)), m) for d, m in self._law.atoms if d > 0]
+
+    @functools.cached_property
+    def _law(self) -> DerivativeLaw:
+        return law_of(self.phi, self.q, 1)
 
     def moments(self, n: int) -> np.ndarray:
         """Return E[(sigma_w^2 d)^k]."""
