@@ -78,8 +78,9 @@ class Random:
     def matrix(self, net: SpikingNet, index: int) -> Tensor:
         """Return B of hidden layer ``index``, shape (n_hidden, n_out)."""
         last, layer = net.layers[-1], net.layers[index]
+        weight = last.weight
         normal = _normal(layer.n_out, last.n_out, self.seed, index)
-        return (self.std * normal).to(last.weight)
+        return _placed(normal, self.std, weight.dtype, weight.device).clone()
 
     def errors(self, net: SpikingNet, error: Tensor) -> list[Tensor | None]:
         """Return the error of every layer."""
@@ -90,6 +91,12 @@ class Random:
 def _normal(n_hidden: int, n_out: int, seed: int, index: int) -> Tensor:
     random = generator(derive(seed, "feedback", index))
     return torch.randn(n_hidden, n_out, generator=random, dtype=torch.float64)
+
+
+@functools.lru_cache(maxsize=64)
+def _placed(normal: Tensor, std: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # once, not in every window: a copy to a GPU waits for it
+    return (std * normal).to(dtype).to(device)
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class BPTT:
     """Backpropagation through time within each window, to compare with.
 
     The exact gradient of the surrogate graph without reset path, truncated at the window's ends;
-    not local, not online.
+    not local, not online, and for nets without recurrent weights. The kernel is that of the loss.
     """
 
     def errors(self, net: SpikingNet, error: Tensor) -> list[Tensor | None]:
