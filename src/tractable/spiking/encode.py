@@ -233,7 +233,7 @@ def from_image(
     Parameters
     ----------
     image : array_like of bool
-        Shape (n_units, n_columns); True fires once in its column.
+        Shape (n_units, n_columns), bool or 0 and 1; 1 fires once in its column.
     column_ms : float
         Duration of a column, ms, > 0.
     jitter : bool
@@ -243,6 +243,11 @@ def from_image(
     """
     given = as_floats("image", image)
     check_finite("image", given)
+    if not np.isin(given, (0, 1)).all():
+        raise ValueError(
+            f"image must be bool or 0 and 1, got values up to {given.max():g}: compare it with a "
+            "threshold first"
+        )
     array = given.astype(bool)
     if array.ndim != 2:
         raise ValueError(f"image must have shape (n_units, n_columns), got {array.shape}")

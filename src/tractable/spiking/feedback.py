@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.core.seeds import derive, generator
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Random:
 
     def __post_init__(self) -> None:
         check_range("std", self.std, 0, open_low=True, open_high=True)
+        check_count("seed", self.seed, 0)
 
     def matrix(self, net: SpikingNet, index: int) -> Tensor:
         """Return B of hidden layer ``index``, shape (n_hidden, n_out)."""
