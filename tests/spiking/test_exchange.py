@@ -38,6 +38,8 @@ def test_ras_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.units, events.units)
     path.write_text("0.001 1\n0.002 2  # a comment\n")
     assert read_ras(path, n_units=2).units.tolist() == [0, 1]  # counts from one
+    path.write_text("0.0999 0\n0.1 0\n")  # the last has a step of its own
+    assert read_ras(path).raster()[:, 0, 0].nonzero().ravel().tolist() == [999, 1000]
     path.write_text("0.001 1\nnonsense\n")
     with pytest.raises(ValueError, match="line 2"):
         read_ras(path)
@@ -62,6 +64,7 @@ def test_shd_and_tonic(tmp_path: Path) -> None:
         next(iter_shd(path))
     raw = np.array([(2000, 1), (500, 0)], dtype=[("t", int), ("x", int)])
     assert from_tonic(raw, 3).times_ms.tolist() == [0.5, 2.0]
+    assert from_tonic(raw, 3).raster()[:, 0].nonzero().tolist() == [[5, 0], [20, 1]]
     with pytest.raises(ValueError, match="fields t and x"):
         from_tonic(np.zeros(3), 3)
 
@@ -96,7 +99,8 @@ def test_nir_gives_the_same_raster(convention: str, tmp_path: Path) -> None:
 def test_nir_refuses_what_it_cannot_hold() -> None:
     with pytest.raises(ValueError, match="layer 0 has recurrent weights"), quiet():
         to_nir(SpikingNet.of_sizes(3, 2, 2, recurrent=True))
-    graph = to_nir(SpikingNet.of_sizes(3, 2, params=FREE))
+    ours = SpikingNet.of_sizes(3, 2, params=FREE)
+    graph = to_nir(ours)
     bare = nir.CubaLIF(  # without metadata, scalar parameters, without reset
         *(np.array(x) for x in (0.005, 0.01, 1.0, 0.0, 10.0)),
         w_in=np.array(50.0),
@@ -105,6 +109,10 @@ def test_nir_refuses_what_it_cannot_hold() -> None:
     back = from_nir(nir.NIRGraph(nodes, graph.edges, type_check=False))
     assert back.layers[0].integrator == "peer_euler"
     assert back.layers[0].params.threshold == 10.0
+    # a spike of one step in a foreign graph; in ours a jump by the weight, whatever the step
+    coarse = from_nir(nir.NIRGraph(nodes, graph.edges, type_check=False), dt=0.2)
+    torch.testing.assert_close(coarse.layers[0].weight, 2 * back.layers[0].weight)
+    torch.testing.assert_close(from_nir(graph, dt=0.2).layers[0].weight, ours.layers[0].weight)
     mixed = nir.CubaLIF(*(np.array(x) for x in ([0.005] * 2, [0.01, 0.02], [1.0] * 2, [0.0] * 2,
                                                 [10.0] * 2)))  # fmt: skip
     with pytest.raises(ValueError, match="tau_mem of node 'lif_0' differs"):

@@ -151,7 +151,7 @@ def test_silence_warns_once() -> None:
     net = SpikingNet.of_sizes(3, 4, 1, w0=1.0)
     with pytest.warns(TractableWarning, match="no hidden spikes for 20 windows") as caught:
         learn(SuperSpike(net), lambda k: (torch.zeros(20, 1, 3), torch.zeros(20, 1, 1)), 30,
-              RMaxProp(net.parameters()))  # fmt: skip
+              RMaxProp(net.parameters(), t_update=2.0))  # fmt: skip
     assert len(caught) == 1
 
 

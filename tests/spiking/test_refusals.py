@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from tractable.spiking import (
+    BPTT,
+    Heterosynaptic,
     LIFLayer,
+    Random,
     RMaxProp,
     SpikeEvents,
     SpikingNet,
@@ -21,9 +24,12 @@ from tractable.spiking import (
     from_image,
     learn,
     poisson_frozen,
+    rate,
 )
 
 NET = SpikingNet.of_sizes(3, 2)
+LOOP = SpikingNet.of_sizes(3, 4, 2, recurrent=True)
+BY_ERROR = Heterosynaptic(error_dependent=True)
 X, Y = torch.zeros(50, 1, 3), torch.zeros(50, 1, 2)
 EVENTS = np.array([(1000, 3)], dtype=[("t", int), ("x", int)])
 
@@ -55,6 +61,16 @@ CALLS: list[tuple[str, Callable[[], object]]] = [
     ("seed", lambda: poisson_frozen(2, 10.0, 10.0, seed=-1)),
     ("seed", lambda: SpikingNet.of_sizes(3, 2, seed=1.5)),
     ("seed", lambda: XorTask(seed=-1)),
+    ("image", lambda: from_image([[0.0, 0.1]])),
+    ("seed", lambda: Random(seed=-1)),
+    ("rate_hz", lambda: poisson_frozen(2, 20_000.0, 10.0)),
+    ("max_rate_hz", lambda: rate([0.1, 1.0], 300.0, 10.0, dt=5.0)),
+    ("background_hz", lambda: XorTask(background_hz=20_000.0)),
+    ("dtype", lambda: LIFLayer(3, 2, dtype=torch.float16)),
+    ("feedback", lambda: SuperSpike(LOOP, feedback=BPTT())),
+    ("Heterosynaptic", lambda: SuperSpike(NET, feedback=BPTT(), regularizer=BY_ERROR)),
+    ("optimizer", lambda: learn(SuperSpike(LOOP), lambda k: (X, Y), 2, RMaxProp(NET.parameters()))),
+    ("bounds", lambda: taught(bounds=(-200.0, 200.0))),
 ]
 
 

@@ -169,3 +169,20 @@ def test_nothing_to_predict_is_said(folder: Path) -> None:
     study = ConvrnnOwn(responses=f"{folder}/y.npy", features=f"{folder}/f.npy", **how)
     result = study.run(out=folder / "runs", progress=False)
     assert "nan" not in str(list(result.answers))
+
+
+def test_own_spikes_are_drawn_from_the_whole_file_and_must_be_spikes(tmp_path: Path) -> None:
+    from tractable.studies.spiking.spiking_own import load
+
+    path, labels = tmp_path / "own.npz", np.repeat([0, 1, 2], 100)  # sorted
+    spikes = np.zeros((300, 20, 4), dtype=np.uint8)
+    spikes[np.arange(300), labels, labels] = 1  # step and unit of the only spike are the label
+    np.savez(path, spikes=spikes, labels=labels)
+    found, names = load(str(path), 10.0, 0.5, 60, 4, 3, 0)
+    assert found.shape == (20, 60, 4)
+    assert set(names) == {0, 1, 2}
+    assert torch.equal(found.nonzero()[:, 0].bincount(), torch.as_tensor(np.bincount(names)))
+    assert found[names, range(60), names].all()  # each label stays with its sample
+    np.savez(path, spikes=2 * spikes, labels=labels)
+    with pytest.raises(ValueError, match="must be 0 or 1, got values up to 2"):
+        load(str(path), 10.0, 0.5, 60, 4, 3, 0)

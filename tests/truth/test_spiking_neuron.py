@@ -163,6 +163,15 @@ def test_equal_time_constants_are_a_limit() -> None:
     np.testing.assert_allclose(
         kernel_autocorrelation(t, 10, 10), kernel_autocorrelation(t, 10, 10 * (1 + 2e-4)), rtol=1e-3
     )
+    # a divided difference of x exp(-lag / x) is the mean of its derivative in between
+    node, weight = np.polynomial.legendre.leggauss(5)
+    for gap in (1e-9, 1e-6, 1e-5, 1.9e-4, 1e-2):
+        x = 10 * (1 + gap * (1 + node) / 2)
+        for lag in (0.0, 3.0, 300.0):
+            mean = (weight / 2) @ ((1 + lag / x) * np.exp(-lag / x))
+            wanted = mean / (2 * (20 + 10 * gap))
+            found = float(kernel_autocorrelation(lag, 10, 10 * (1 + gap)))
+            assert found == pytest.approx(wanted, rel=1e-8, abs=0)
     step, close = LIFParams(tau_syn=10).step(), LIFParams(tau_syn=10 + 1e-5).step()
     assert step.c == pytest.approx(close.c, rel=1e-6)
     equal, apart = AlphaFilter(10, 10, 0.1), AlphaFilter(10, 10 + 1e-5, 0.1)
@@ -202,6 +211,17 @@ def test_van_rossum_of_equal_and_empty_trains() -> None:
     assert van_rossum(times, sorted(times)) == 0.0
     assert van_rossum([], []) == 0.0
     assert van_rossum([], [5.0]) == pytest.approx(1.0)
+    assert van_rossum([], [5.0, 5.0]) == pytest.approx(4.0)  # two at once are one of twice the size
+    random = np.random.default_rng(0)
+    a, b = 200 * random.random(40), 200 * random.random(30)
+    times, sign = np.concatenate([a, b]), np.repeat([1, -1], [40, 30])
+    for taus in ((5, 10), (10, 4), (8, 8), (8, 8 * (1 + 1e-5))):  # pair by pair
+        pairs = kernel_autocorrelation(times[:, None] - times, *taus)
+        assert van_rossum(a, b, *taus, normalize="none") == pytest.approx(
+            sign @ pairs @ sign, rel=1e-8
+        )
+    many = np.sort(1e6 * random.random((2, 50_000)))  # in as many steps as spikes
+    assert van_rossum(*many) == pytest.approx(100_000, rel=0.03)
     shifted = 2 * (1 - float(kernel_autocorrelation(2.0) * 30))
     assert van_rossum([10.0], [12.0]) == pytest.approx(shifted, rel=1e-9)
 

@@ -17,17 +17,20 @@ from tractable.spiking import (
     Fixed,
     Frozen,
     Heterosynaptic,
+    LIFLayer,
+    LIFParams,
     Random,
     RMaxProp,
     SpikingNet,
     SuperSpike,
     Symmetric,
     Uniform,
+    VanRossum,
     gradient_angle,
     surrogate_derivative,
 )
 from tractable.spiking.feedback import Feedback
-from tractable.spiking.filters import AlphaFilter, exponential_trace
+from tractable.spiking.filters import AlphaFilter
 from tractable.spiking.reference import lif_autograd
 
 WINDOWS = (613, 1387, 1000)
@@ -58,7 +61,7 @@ def updates(rule: SuperSpike, inputs: torch.Tensor, target: torch.Tensor) -> tor
 
 
 def autograd_gradients(
-    net: SpikingNet, inputs: torch.Tensor, target: torch.Tensor
+    net: SpikingNet, inputs: torch.Tensor, target: torch.Tensor, taus: tuple[float, float] = (5, 10)
 ) -> tuple[torch.Tensor, ...]:
     """Return dL/dW of the graph without reset path."""
     x = inputs.double()
@@ -66,7 +69,7 @@ def autograd_gradients(
         state = layer.initial_state(x.shape[1])
         arrived = torch.cat([state.arriving.double(), x])[: len(x)]
         x = lif_autograd(layer, arrived, state, graph="srm")[0]
-    kernel, rise, decay, loss = AlphaFilter(5, 10, 0.1).coefficients, 0.0, 0.0, 0.0
+    kernel, rise, decay, loss = AlphaFilter(*taus, 0.1).coefficients, 0.0, 0.0, 0.0
     for t in range(len(x)):
         rise = kernel[0] * rise + kernel[2] * (target[t].double() - x[t]) / 0.1
         decay = kernel[1] * decay + kernel[3] * rise
@@ -125,11 +128,17 @@ def test_random_feedback_has_its_spread() -> None:
 def test_backpropagation_is_the_gradient_of_all_layers() -> None:
     net = deep(recurrent=False)
     inputs, target = data()
-    inputs, target = inputs[:1500], target[:1500]
-    SuperSpike(net, feedback=BPTT()).window(inputs, target)
-    for p, wanted in zip(net.parameters(), autograd_gradients(net, inputs, target), strict=True):
-        ours = p.grad * 1500 * 2 * 0.1  # type: ignore[operator]  # just filled
-        assert float((ours - wanted).norm() / wanted.norm()) <= 1e-10
+    inputs, target = inputs[:1000], target[:1000]
+    for taus in ((5.0, 10.0), (2.0, 4.0)):  # the second is not the kernel of the eligibility
+        # pieces of 300 steps must not cut the gradient
+        rule = SuperSpike(net, loss=VanRossum(*taus), feedback=BPTT(), chunk_steps=300)
+        rule.window(inputs, target)
+        gradients = autograd_gradients(net, inputs, target, taus)
+        for p, wanted in zip(net.parameters(), gradients, strict=True):
+            ours = p.grad * 1000 * 2 * 0.1  # type: ignore[operator]  # just filled
+            assert float((ours - wanted).norm() / wanted.norm()) <= 1e-10
+    rule.window(inputs[:5], target[:5])  # shorter than the delay
+    assert all(float(p.grad.abs().max()) == 0 for p in net.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
@@ -199,6 +208,31 @@ def test_pathways_say_what_they_send() -> None:
     torch.testing.assert_close(fixed[0], uniform[0])
     with pytest.raises(ValueError, match="shapes"):
         Fixed(torch.ones(3, 4)).errors(net, error)
+
+
+def test_the_mask_is_where_a_neuron_is_held() -> None:
+    net = SpikingNet([LIFLayer(20, 30, w0=300.0, dtype=torch.float64, seed=1)])
+    inputs, target = data(n_in=20, n_out=30)
+    step, state, spikes, held = None, None, [], []
+    for part in (slice(0, 611), slice(611, 1500)):
+        step = SuperSpike(net).window(inputs[part], target[part], state)
+        state = step.state
+        out = step.output.layers[0]
+        spikes.append(out.spikes)
+        held.append(net.layers[0].held(out))
+    fired = torch.cat(spikes).numpy()
+    wanted = np.zeros_like(fired)
+    for t, b, i in zip(*np.nonzero(fired), strict=True):
+        wanted[t + 1 : t + 51, b, i] = True
+    assert wanted[611].any()  # across the seam
+    np.testing.assert_array_equal(torch.cat(held).numpy(), wanted)
+    silent = SpikingNet.of_sizes(20, 30, w0=0.0, dtype=torch.float64)  # at rest, but free
+    gradients = []
+    for mask in (False, True):
+        SuperSpike(silent, mask_refractory=mask).window(inputs[:900], target[:900])
+        gradients.append(silent.layers[0].weight.grad)
+    assert float(gradients[0].abs().max()) > 0
+    assert torch.equal(gradients[1], gradients[0])
 
 
 def test_frozen_layers_have_no_gradient() -> None:
@@ -283,25 +317,46 @@ def test_one_maximum_per_layer() -> None:
 # --- regularizer ------------------------------------------------------------------------------
 
 
-def test_the_regularizer_in_volts_and_steps() -> None:
-    # step by step in the units of the published code: error e dt, eligibility in steps, w in V
-    net = SpikingNet.of_sizes(20, 6, 2, w0=[150.0, 100.0], dtype=torch.float64, seed=1)
-    inputs, target = data(n_batch=1, n_in=20, n_out=2)
-    inputs, target = inputs[:800], target[:800]
-    weight = net.layers[0].weight
-    plain = SuperSpike(net, feedback=Random())
-    plain.window(inputs, target)
-    without = weight.grad.clone()  # type: ignore[union-attr]  # just filled
-    rule = SuperSpike(net, feedback=Random(), regularizer=Heterosynaptic(strength=3.0))
-    step = rule.window(inputs, target)
-    z, _ = exponential_trace(
-        step.output.layers[0].spikes, float(np.exp(-0.1 / 100)), torch.zeros(1, 6).double()
+@pytest.mark.parametrize("dt", [0.1, 0.05])
+@pytest.mark.parametrize("by_error", [False, True])
+def test_the_regularizer_in_volts_and_steps(dt: float, by_error: bool) -> None:
+    # the published code, step by step: spikes of 1, traces that add up or follow, w in V, 1 / beta
+    # 1 mV, gradient the mean over steps of error times eligibility minus rho w z^4 (e^2)
+    params = LIFParams(dt=dt, delay=0.0)
+    net = SpikingNet.of_sizes(
+        20, 6, 2, w0=[150.0, 100.0], params=params, dtype=torch.float64, seed=1
     )
-    factor = (5 / 0.1) * 1000.0 * 0.1  # g_code = factor * g: tau_rise/dt, beta in 1/V, e dt
-    mean = (z**4).mean((0, 1))
-    code = factor * -without - 3.0 * mean[:, None] * weight.detach() / 1000 / 1.0
-    ours = -weight.grad * factor  # type: ignore[operator]  # just filled
-    torch.testing.assert_close(ours, code, rtol=1e-9, atol=1e-12)
+    random, n, rho, feedback = np.random.default_rng(1), round(80 / dt), 3.0, Random(seed=2)
+    inputs, target = (torch.from_numpy(random.random((n, 1, k)) < 0.05 * dt) for k in (20, 2))
+    weight = net.layers[0].weight
+    found = []
+    for regularizer in (None, Heterosynaptic(rho, error_dependent=by_error)):
+        step = SuperSpike(net, feedback=feedback, regularizer=regularizer).window(inputs, target)
+        found.append(-weight.grad.numpy())  # type: ignore[union-attr]  # just filled
+    spikes, v = (x[:, 0].numpy() for x in (step.output.layers[0].spikes, step.output.layers[0].v))
+    assert spikes.sum() > 10
+    x = (target.double() - step.output.spikes.double())[:, 0] @ feedback.matrix(net, 0).T
+    psp_of = LIFParams(dt=dt).step()
+    follow = {tau: -math.expm1(-dt / tau) for tau in (5.0, 10.0)}
+    current, pre, z = np.zeros(20), np.zeros(20), np.zeros(6)
+    err, error, trace, eligibility = np.zeros(6), np.zeros(6), np.zeros((6, 20)), np.zeros((6, 20))
+    learned, decayed = np.zeros((6, 20)), np.zeros(6)
+    for t in range(n):
+        pre = psp_of.a * pre + psp_of.c * current
+        current = psp_of.b * current + inputs[t, 0].numpy()
+        err += follow[5.0] * (x[t].numpy() - err)
+        error += follow[10.0] * (err - error)
+        slope = 1000 / (1 + np.abs(v[t] - 10)) ** 2
+        trace = (1 - follow[5.0]) * trace + slope[:, None] * pre
+        eligibility += follow[10.0] * (trace - eligibility)
+        z = math.exp(-dt / 100) * z + spikes[t]
+        learned += error[:, None] * eligibility / n
+        decayed += rho * z**4 * (error**2 if by_error else 1) / n
+    unit = (learned * found[0]).sum() / (learned * learned).sum()
+    np.testing.assert_allclose(unit * learned, found[0], rtol=1e-9, atol=1e-15)
+    code = -unit * decayed[:, None] * weight.detach().numpy() / 1000
+    # tau_rise / dt stands for the gain of the trace that adds up, 1 / (1 - exp(-dt / tau_rise))
+    np.testing.assert_allclose(found[1] - found[0], code, rtol=0.011 * dt / 0.1, atol=1e-18)
 
 
 def test_silence_has_no_gradient_of_its_own() -> None:

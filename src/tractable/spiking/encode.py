@@ -148,7 +148,7 @@ def poisson_frozen(
     n_units : int
         Number of trains, >= 1.
     rate_hz : float
-        Rate of each, Hz, >= 0.
+        Rate of each, Hz, >= 0 and at most one spike in a step.
     duration_ms : float
         Length, ms, > 0.
     seed : int
@@ -166,6 +166,7 @@ def poisson_frozen(
     check_range("dt", dt, 0, open_low=True, open_high=True)
     check_range("rate_hz", rate_hz, 0, open_high=True)
     check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
+    _check_chance("rate_hz", rate_hz, dt)
     random = np.random.default_rng(seed)
     n_steps = round(duration_ms / dt)
     spikes = random.random((n_steps, n_units)) < rate_hz * dt / 1000
@@ -218,6 +219,7 @@ def rate(
     check_range("dt", dt, 0, open_low=True, open_high=True)
     check_range("max_rate_hz", max_rate_hz, 0, open_high=True)
     check_range("duration_ms", duration_ms, 0, open_low=True, open_high=True)
+    _check_chance("max_rate_hz", max_rate_hz, dt)
     random = np.random.default_rng(seed)
     spikes = random.random((round(duration_ms / dt), len(x))) < x * max_rate_hz * dt / 1000
     return SpikeEvents.from_raster(torch.from_numpy(spikes), dt)
@@ -231,7 +233,7 @@ def from_image(
     Parameters
     ----------
     image : array_like of bool
-        Shape (n_units, n_columns); True fires once in its column.
+        Shape (n_units, n_columns), bool or 0 and 1; 1 fires once in its column.
     column_ms : float
         Duration of a column, ms, > 0.
     jitter : bool
@@ -241,6 +243,11 @@ def from_image(
     """
     given = as_floats("image", image)
     check_finite("image", given)
+    if not np.isin(given, (0, 1)).all():
+        raise ValueError(
+            f"image must be bool or 0 and 1, got values up to {given.max():g}: compare it with a "
+            "threshold first"
+        )
     array = given.astype(bool)
     if array.ndim != 2:
         raise ValueError(f"image must have shape (n_units, n_columns), got {array.shape}")
@@ -303,6 +310,7 @@ class XorTask:
         for name in ("stimulus_ms", "post_ms", "dt"):
             check_range(name, getattr(self, name), 0, open_low=True, open_high=True)
         check_range("background_hz", self.background_hz, 0, open_high=True)
+        _check_chance("background_hz", self.background_hz, self.dt)
         check_count("seed", self.seed, 0)
         low, high = self.interval_ms
         if not self.stimulus_ms + self.post_ms <= low <= high:
@@ -351,6 +359,15 @@ class XorTask:
             start += round(random.uniform(low, high))
         target = WindowTarget(torch.from_numpy(allowed), torch.from_numpy(closes))
         return torch.from_numpy(spikes)[:, None], target
+
+
+def _check_chance(name: str, rate_hz: float, dt: float) -> None:
+    """Refuse a rate that a grid with one spike in a step cannot hold."""
+    if rate_hz * dt > 1000:
+        raise ValueError(
+            f"{name} must be at most 1000 / dt = {1000 / dt:g} Hz, one spike in every step of "
+            f"{dt:g} ms, got {rate_hz:g}"
+        )
 
 
 def _unit_interval(name: str, values: ArrayLike) -> np.ndarray:

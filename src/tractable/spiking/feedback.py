@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_finite, check_range
+from tractable.core.checks import check_count, check_finite, check_range
 from tractable.core.seeds import derive, generator
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ class Random:
 
     def __post_init__(self) -> None:
         check_range("std", self.std, 0, open_low=True, open_high=True)
+        check_count("seed", self.seed, 0)
 
     def matrix(self, net: SpikingNet, index: int) -> Tensor:
         """Return B of hidden layer ``index``, shape (n_hidden, n_out)."""
         last, layer = net.layers[-1], net.layers[index]
+        weight = last.weight
         normal = _normal(layer.n_out, last.n_out, self.seed, index)
-        return (self.std * normal).to(last.weight)
+        return _placed(normal, self.std, weight.dtype, weight.device).clone()
 
     def errors(self, net: SpikingNet, error: Tensor) -> list[Tensor | None]:
         """Return the error of every layer."""
@@ -90,6 +92,12 @@ class Random:
 def _normal(n_hidden: int, n_out: int, seed: int, index: int) -> Tensor:
     random = generator(derive(seed, "feedback", index))
     return torch.randn(n_hidden, n_out, generator=random, dtype=torch.float64)
+
+
+@functools.lru_cache(maxsize=64)
+def _placed(normal: Tensor, std: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # once, not in every window: a copy to a GPU waits for it
+    return (std * normal).to(dtype).to(device)
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,7 @@ class BPTT:
     """Backpropagation through time within each window, to compare with.
 
     The exact gradient of the surrogate graph without reset path, truncated at the window's ends;
-    not local, not online.
+    not local, not online, and for nets without recurrent weights. The kernel is that of the loss.
     """
 
     def errors(self, net: SpikingNet, error: Tensor) -> list[Tensor | None]:

@@ -12,6 +12,9 @@ from tractable.spiking.encode import SpikeEvents
 
 __all__ = ["from_tonic", "iter_shd", "read_ras", "write_ras"]
 
+TAIL_MS = 1.0
+"""Kept after the last spike, so that it has a step of its own on every grid up to 1 ms."""
+
 
 def read_ras(
     path: str | Path,
@@ -29,7 +32,7 @@ def read_ras(
     n_units : int, optional
         Number of units; the largest that occurs when absent.
     duration_ms : float, optional
-        Length; just after the last spike when absent.
+        Length; 1 ms after the last spike when absent.
     one_based : bool, optional
         Units count from 1. When absent they do if no unit is 0 and one equals ``n_units``.
 
@@ -65,14 +68,14 @@ def read_ras(
         time_array[order],
         unit_array[order],
         n_units if n_units is not None else (int(unit_array.max()) + 1 if len(units) else 1),
-        duration_ms if duration_ms is not None else float(np.nextafter(max(last, 0.1), np.inf)),
+        duration_ms if duration_ms is not None else last + TAIL_MS,
     )
 
 
 def write_ras(path: str | Path, events: SpikeEvents) -> None:
     """Write one line ``time_in_seconds unit`` for each spike, units from 0."""
     lines = [
-        f"{time / 1000:.6f} {unit}\n"
+        f"{time / 1000:.9f} {unit}\n"
         for time, unit in zip(events.times_ms, events.units, strict=True)
     ]
     Path(path).write_text("".join(lines), encoding="utf-8")
@@ -126,7 +129,7 @@ def from_tonic(
     n_units : int
         Number of units.
     duration_ms : float, optional
-        Length; just after the last event when absent.
+        Length; 1 ms after the last event when absent.
 
     Examples
     --------
@@ -144,6 +147,6 @@ def from_tonic(
     check_count("n_units", n_units)
     times = np.asarray(events["t"], dtype=float) / 1000
     order = np.argsort(times, kind="stable")
-    last = float(times.max()) if len(times) else 0.1
-    length = duration_ms if duration_ms is not None else float(np.nextafter(last, np.inf))
+    last = float(times.max()) if len(times) else 0.0
+    length = duration_ms if duration_ms is not None else last + TAIL_MS
     return SpikeEvents(times[order], np.asarray(events["x"])[order], n_units, length)

@@ -66,6 +66,8 @@ class LayerOutput:
         The input spikes at the step at which they arrived, (T, B, n_in).
     before_own : Tensor
         The layer's spikes in the ``delay`` steps before the window, (delay, B, n_out).
+    before_left : Tensor
+        Steps of refractoriness that remained before the window, (B, n_out).
     v : Tensor
         Voltage relative to rest before the reset, the one compared with the threshold, mV.
     current : Tensor or None
@@ -76,6 +78,7 @@ class LayerOutput:
     state: LayerState
     arrived: Tensor
     before_own: Tensor
+    before_left: Tensor
     v: Tensor
     current: Tensor | None = None
 
@@ -157,6 +160,7 @@ class LIFLayer(nn.Module):
         check_choice("surrogate", surrogate, SURROGATES)
         check_choice("backend", backend, BACKENDS)
         check_count("seed", seed, 0)
+        check_choice("dtype", dtype, (torch.float32, torch.float64))
         if params is not None and not isinstance(params, LIFParams):
             raise TypeError(f"params must be LIFParams, got {type(params).__name__}")
         self.n_in, self.n_out = n_in, n_out
@@ -257,7 +261,7 @@ class LIFLayer(nn.Module):
         out, v, i, after = run(arrived, before, injected, "current" in wanted)
         own = torch.cat([own, out])[len(out) :] if delay else own
         after = replace(after, arriving=arriving.bool(), own=own)
-        return LayerOutput(out, after, arrived, before.own, v, i)
+        return LayerOutput(out, after, arrived, before.own, before.left, v, i)
 
     # --- the three ways through time ----------------------------------------------------------
 
@@ -317,10 +321,22 @@ class LIFLayer(nn.Module):
         delay = self.params.delay_steps
         own = torch.cat([before.own, out.detach().bool()])[len(out) :] if delay else before.own
         after = replace(after, arriving=arriving.bool(), own=own)
-        return LayerOutput(out, after, arrived, before.own, v, i)
+        return LayerOutput(out, after, arrived, before.own, before.left, v, i)
 
-    def slope(self, out: LayerOutput, *, at: str, v_floor: float | None, mask: bool) -> Tensor:
-        """Return the surrogate derivative along a window, (T, B, n_out)."""
+    def held(self, out: LayerOutput) -> Tensor:
+        """Return whether a neuron is held at rest after a spike, bool, (T, B, n_out)."""
+        n = self.step.refractory
+        steps = torch.arange(len(out.spikes), device=out.v.device)[:, None, None]
+        # the step of the last spike before each step; of those before the window by what remained
+        last = torch.where(out.spikes.bool(), steps, -n - 1)
+        earlier = (out.before_left.long() - 1 - n)[None]
+        last = torch.cat([earlier, last[:-1]]).cummax(0).values
+        return steps - last <= n
+
+    def slope(
+        self, out: LayerOutput, *, at: str, v_floor: float | None, mask: Tensor | None
+    ) -> Tensor:
+        """Return the surrogate derivative along a window, 0 where masked, (T, B, n_out)."""
         v = out.v
         if at == "post_reset":
             after = v - self.params.threshold if self.reset == "subtract" else torch.zeros_like(v)
@@ -328,9 +344,7 @@ class LIFLayer(nn.Module):
         slope = surrogate_derivative(v, self.params.threshold, self.params.beta, self.surrogate)
         if v_floor is not None:
             slope = slope.masked_fill(v < v_floor - self.params.v_rest, 0.0)
-        if mask:  # a clamped voltage is exactly at rest, a free one hardly ever
-            slope = slope.masked_fill(v == 0, 0.0)
-        return slope
+        return slope if mask is None else slope.masked_fill(mask, 0.0)
 
     def _check(self, spikes: Tensor) -> None:
         if not isinstance(spikes, Tensor):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
+import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import check_count, check_finite, check_range
+from tractable.core.checks import TractableWarning, check_count, check_finite, check_range
 from tractable.core.progress import track
+from tractable.spiking import checkpoint as stored
+from tractable.spiking.checkpoint import RECORDS
 from tractable.spiking.rule import RuleState, StepResult, SuperSpike
 
 __all__ = ["History", "learn"]
 
-FORMAT = "tractable spiking checkpoint 1"
 SILENT_WINDOWS = 20
 
 
@@ -97,14 +97,15 @@ def learn(
     schedule : callable, optional
         ``schedule(k)`` multiplies the optimizer's learning rate in window k.
     bounds : (float, float), optional
-        Clip the weights to it after each step, for optimizers that do not.
+        Clip the weights that learn to it after each step, for optimizers that do not.
     state : RuleState, optional
         Where an earlier run ended; rest when absent.
     callback : callable, optional
         Called with k and the `StepResult` after every window.
     checkpoint : path, optional
         A safetensors file, written every ``checkpoint_every`` windows and at the end or at
-        Ctrl-C; when it exists the run goes on from it.
+        Ctrl-C; when it exists the run goes on from it. Stream, schedule and ``bounds`` must then
+        be those of before; net, rule and optimizer are compared.
     checkpoint_every : int
         Windows between two checkpoints, >= 1.
     progress : bool
@@ -121,7 +122,14 @@ def learn(
     RuntimeError
         When weights become NaN, with the window.
     ValueError
-        When the checkpoint does not belong to this network.
+        When the checkpoint belongs to another network, rule or optimizer, or holds more windows
+        than ``n_updates``; when the optimizer has none of the network's weights, or bounds of its
+        own that are not ``bounds``.
+
+    Warns
+    -----
+    TractableWarning
+        When hidden neurons stay silent, or the windows are not the ``t_update`` of the optimizer.
 
     Examples
     --------
@@ -130,7 +138,7 @@ def learn(
     >>> target = torch.zeros(1000, 1, 2)
     >>> history = learn(
     ...     SuperSpike(net), lambda k: (torch.zeros(1000, 1, 10), target), 3,
-    ...     RMaxProp(net.parameters()),
+    ...     RMaxProp(net.parameters(), t_update=100.0),  # ms: 1,000 steps
     ... )
     >>> history.cost
     array([0., 0., 0.])
@@ -142,13 +150,20 @@ def learn(
         check_finite("bounds", np.array([low, high]))
         if not low < high:
             raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
+    _check_optimizer(rule, optimizer, bounds)
+    made_with = stored.settings(rule, optimizer)  # before a schedule changes the learning rate
     base = [group["lr"] for group in optimizer.param_groups]
-    records: dict[str, list[Any]] = {name: [] for name in _RECORDS}
+    records: dict[str, list[Any]] = {name: [] for name in RECORDS}
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and path.exists():
-        records, state = _load(path, rule, optimizer)
-    first, silent = len(records["cost"]), 0
     window_ms = rule.window_steps() * rule.net.dt
+    if path is not None and path.exists():
+        records, state, window_ms = stored.read(path, rule, optimizer)
+        if len(records["cost"]) > n_updates:
+            raise ValueError(
+                f"checkpoint {path} holds {len(records['cost'])} windows, n_updates is {n_updates}:"
+                " learning cannot be taken back; give another path"
+            )
+    first, silent, whole = len(records["cost"]), 0, True
     work: Iterable[int] = range(first, n_updates)
     k = first - 1
     started = time.monotonic()
@@ -175,42 +190,69 @@ def learn(
             inputs, target = stream(k)
             step = rule.window(inputs, target, state)
             window_ms = len(inputs) * rule.net.dt
+            if k == first:
+                _check_window(optimizer, window_ms)
+            whole = False  # weights and state are those of different windows from here ...
             optimizer.step()
             _clip(rule, bounds)
             _check_weights(rule, k)
             state = step.state
             limits = bounds or optimizer.param_groups[0].get("bounds")
             values = (
-                step.cost, step.per_unit_cost.double().cpu().numpy(), step.rates,
+                step.cost, step.per_unit_cost.cpu().double().numpy(), step.rates,
                 _share_clipped(rule, limits), optimizer.param_groups[0]["lr"],
             )  # fmt: skip
-            for name, value in zip(_RECORDS, values, strict=True):
+            for name, value in zip(RECORDS, values, strict=True):
                 records[name].append(value)
+            whole = True  # ... to here
             silent = silent + 1 if len(step.rates) > 1 and max(step.rates[:-1]) == 0 else 0
             if silent == SILENT_WINDOWS:
                 _warn_silent(rule, inputs)
             if callback is not None:
                 callback(k, step)
             if path is not None and (k + 1) % checkpoint_every == 0:
-                _save(path, rule, optimizer, records, state)
+                stored.write(path, rule, optimizer, records, state, window_ms, made_with)
     finally:
         for group, lr in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = lr
-        if path is not None and state is not None and len(records["cost"]) > first:
-            _save(path, rule, optimizer, records, state)
+        if path is not None and state is not None and whole and len(records["cost"]) > first:
+            stored.write(path, rule, optimizer, records, state, window_ms, made_with)
     assert state is not None  # one window at least was run, or read
     arrays = {name: np.asarray(values, dtype=float) for name, values in records.items()}
     return History(**arrays, window_ms=window_ms, state=state)
 
 
-_RECORDS = ("cost", "per_unit_cost", "rates", "clipped", "learning_rate")
+def _check_optimizer(
+    rule: SuperSpike, optimizer: torch.optim.Optimizer, bounds: tuple[float, float] | None
+) -> None:
+    known = {id(weight) for weight in rule.net.parameters()}
+    groups = optimizer.param_groups
+    if not any(id(p) in known for group in groups for p in group["params"]):
+        raise ValueError("optimizer holds no weight of the rule's net: give it net.parameters()")
+    own = next((group["bounds"] for group in groups if group.get("bounds")), None)
+    if bounds is not None and own is not None and tuple(own) != tuple(bounds):
+        raise ValueError(
+            f"bounds are {tuple(bounds)} and those of the optimizer {tuple(own)}; give one of them"
+        )
+
+
+def _check_window(optimizer: torch.optim.Optimizer, window_ms: float) -> None:
+    wanted = optimizer.param_groups[0].get("t_update")
+    if wanted is not None and abs(wanted - window_ms) > 1e-6 * window_ms:
+        warnings.warn(
+            f"the windows of the stream last {window_ms:g} ms, t_update of the optimizer is "
+            f"{wanted:g} ms: its maximum decays as if they lasted that long",
+            TractableWarning,
+            stacklevel=3,
+        )
 
 
 def _clip(rule: SuperSpike, bounds: tuple[float, float] | None) -> None:
     if bounds is not None:
         with torch.no_grad():
             for weight in rule.net.parameters():
-                weight.clamp_(*bounds)
+                if weight.grad is not None:  # frozen ones stay as they are
+                    weight.clamp_(*bounds)
 
 
 def _check_weights(rule: SuperSpike, k: int) -> None:
@@ -223,13 +265,10 @@ def _share_clipped(rule: SuperSpike, bounds: tuple[float, float] | None) -> floa
     if bounds is None:
         return 0.0
     weights = torch.cat([w.detach().flatten() for w in rule.net.parameters()])
-    return float(((weights <= bounds[0]) | (weights >= bounds[1])).double().mean())
+    return float(((weights <= bounds[0]) | (weights >= bounds[1])).float().mean())
 
 
 def _warn_silent(rule: SuperSpike, inputs: Tensor) -> None:
-    import warnings
-
-    from tractable.core.checks import TractableWarning
     from tractable.spiking.theory import membrane_std
 
     layer = rule.net.layers[0]
@@ -243,110 +282,3 @@ def _warn_silent(rule: SuperSpike, inputs: Tensor) -> None:
         TractableWarning,
         stacklevel=3,
     )
-
-
-# --- checkpoint -------------------------------------------------------------------------------
-
-
-def _flatten(value: Any, name: str, out: dict[str, Tensor]) -> Any:
-    """Put the tensors of a nested state into ``out``; return its skeleton for JSON."""
-    if isinstance(value, Tensor):
-        # bool and empty tensors too; the skeleton keeps the shape of empty ones
-        out[name] = value.detach().cpu().contiguous().clone()
-        return "tensor"
-    if value is None:
-        return None
-    if isinstance(value, tuple):
-        return [_flatten(item, f"{name}.{i}", out) for i, item in enumerate(value)]
-    if is_dataclass(value):
-        return {
-            f.name: _flatten(getattr(value, f.name), f"{name}.{f.name}", out) for f in fields(value)
-        }
-    raise TypeError(f"{name} cannot be stored: {type(value).__name__}")
-
-
-def _fill(template: Any, skeleton: Any, name: str, tensors: dict[str, Tensor], device: Any) -> Any:
-    """Return the state like ``template`` with the stored tensors."""
-    if skeleton is None:
-        return None
-    if skeleton == "tensor":
-        return tensors[name].to(device)
-    if isinstance(skeleton, list):
-        inner = template if isinstance(template, tuple) else (None,) * len(skeleton)
-        return tuple(
-            _fill(inner[i], item, f"{name}.{i}", tensors, device) for i, item in enumerate(skeleton)
-        )
-    values = {
-        key: _fill(getattr(template, key), item, f"{name}.{key}", tensors, device)
-        for key, item in skeleton.items()
-    }
-    return replace(template, **values)
-
-
-def _save(
-    path: Path,
-    rule: SuperSpike,
-    optimizer: torch.optim.Optimizer,
-    records: dict[str, list[Any]],
-    state: RuleState,
-) -> None:
-    from safetensors.torch import save_file
-
-    tensors: dict[str, Tensor] = {}
-    skeleton = _flatten(state, "state", tensors)
-    tensors |= {f"weight.{n}": w.detach().cpu().clone() for n, w in rule.net.named_parameters()}
-    numbers: dict[str, Any] = {}
-    for index, entries in optimizer.state_dict()["state"].items():
-        for name, value in entries.items():
-            key = f"optimizer.{index}.{name}"
-            if isinstance(value, Tensor):
-                tensors[key] = value.detach().cpu().clone()
-            else:
-                numbers[key] = value
-    for name, values in records.items():
-        tensors[f"record.{name}"] = torch.as_tensor(np.asarray(values, dtype=float))
-    meta = {"format": FORMAT, "skeleton": json.dumps(skeleton), "numbers": json.dumps(numbers)}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        save_file(tensors, temporary, metadata=meta)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _load(
-    path: Path, rule: SuperSpike, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, list[Any]], RuleState]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"checkpoint {path} is damaged or foreign: {error}") from error
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {path} is not one of a spiking network")
-    for name, weight in rule.net.named_parameters():
-        stored = tensors.get(f"weight.{name}")
-        if stored is None or stored.shape != weight.shape or stored.dtype != weight.dtype:
-            got = "nothing" if stored is None else f"{tuple(stored.shape)} {stored.dtype}"
-            raise ValueError(
-                f"checkpoint {path} belongs to another network: {name} is {tuple(weight.shape)} "
-                f"{weight.dtype}, stored is {got}"
-            )
-        weight.data.copy_(stored)
-    entries: dict[int, dict[str, Any]] = {}
-    stored_optimizer = {k: v for k, v in tensors.items() if k.startswith("optimizer.")}
-    for key, value in {**stored_optimizer, **json.loads(meta["numbers"])}.items():
-        _, index, name = key.split(".", 2)
-        entries.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
-    skeleton = json.loads(meta["skeleton"])
-    n_batch = tensors["state.net.0.v"].shape[0]
-    device = rule.net.layers[0].weight.device
-    state = _fill(rule.initial_state(n_batch), skeleton, "state", tensors, device)
-    records = {name: list(tensors[f"record.{name}"].numpy()) for name in _RECORDS}
-    return records, state

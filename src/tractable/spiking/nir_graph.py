@@ -118,7 +118,9 @@ def from_nir(
     graph : nir.NIRGraph or path
         A graph, or the file that holds it.
     dt : float, optional
-        Time step, ms; that of the metadata, or 0.1, when absent.
+        Time step, ms; that of the metadata, or 0.1, when absent. A graph without our metadata
+        holds a spike for one step, so that its weights are proportional to ``dt``; one with them
+        keeps its weights.
     integrator : str, optional
         ``exact``, ``euler`` or ``peer_euler`` (that of other packages); by default that of the
         metadata, or ``peer_euler``.
@@ -206,7 +208,8 @@ def _layer(
         v_th=rest + threshold, delay=float(ours.get("delay", 0.0)),
         beta=float(ours.get("beta", 1.0)), dt=step,
     )  # fmt: skip
-    scale = np.broadcast_to(lif.w_in * lif.r * step / tau_syn, (len(weights.weight),))
+    held = float(ours.get("dt", step))  # how long a spike lasted where the graph was made
+    scale = np.broadcast_to(lif.w_in * lif.r * held / tau_syn, (len(weights.weight),))
     matrix = np.asarray(weights.weight, dtype=np.float64) * scale[:, None]
     layer = LIFLayer(
         matrix.shape[1], matrix.shape[0], params,

@@ -60,7 +60,8 @@ class SuperSpike:
         ``chunked``: weights are constant within a window, so the sum over time is exchanged and
         becomes one matrix product per window; exact. ``online``: eligibility per synapse and step.
     chunk_steps : int
-        Longest piece of a window that is held in memory at once, >= 1.
+        Longest piece of a window that is held in memory at once, >= 1; `BPTT` takes the window
+        whole.
     surrogate_at : str
         Voltage of the derivative: ``pre_reset`` (the one compared with the threshold) or
         ``post_reset`` (published code).
@@ -139,8 +140,22 @@ class SuperSpike:
                 f"feedback must have a method errors(net, error), got {self.feedback!r}; "
                 "Symmetric(), Random(), Uniform(), Fixed(B), Frozen() and BPTT() have"
             )
-        if self.engine == "online" and isinstance(self.feedback, BPTT):
+        if isinstance(self.feedback, BPTT):
+            self._check_bptt()
+
+    def _check_bptt(self) -> None:
+        if self.engine == "online":
             raise ValueError("feedback=BPTT() needs engine='chunked'")
+        if any(layer.recurrent_weight is not None for layer in self.net.layers):
+            raise ValueError(
+                "feedback=BPTT() follows feed-forward weights only, and the net has recurrent "
+                "ones: take a net with recurrent=False, or autograd of net(...)"
+            )
+        if self.regularizer is not None and self.regularizer.error_dependent:
+            raise ValueError(
+                "feedback=BPTT() sends no error to hidden neurons, which "
+                "Heterosynaptic(error_dependent=True) needs"
+            )
 
     # --- what learns --------------------------------------------------------------------------
 
@@ -229,8 +244,9 @@ class SuperSpike:
         totals: list[Tensor | None] = [None] * len(before.synapses)
         synapses, rates = before.synapses, before.rates
         decays: list[Tensor] = [torch.zeros(())] * len(rates)
-        for start in range(0, n_steps, self.chunk_steps):
-            part = slice(start, min(start + self.chunk_steps, n_steps))
+        length = n_steps if isinstance(self.feedback, BPTT) else self.chunk_steps
+        for start in range(0, n_steps, length):
+            part = slice(start, min(start + length, n_steps))
             last = part.stop == n_steps
             synapses = self._chunk(output, error, part, synapses, totals, last)
             if self.regularizer is not None:
@@ -259,10 +275,12 @@ class SuperSpike:
                 weight.grad = None
                 norms.append(math.nan)
                 continue
-            # the mean over time of error times eligibility, in 1/ms: m / t_b, mean over samples
+            # the negative gradient of the loss for each ms of the window, mean over samples: the
+            # surrogate is that of a spike in one step, so a spike train (1/ms) has it over dt
             g = total / (n * self.net.dt)
             if self.regularizer is not None and index < len(decays):
-                unit = self.regularizer.unit(self.tau_rise, self.net.layers[index].params.beta)
+                beta = self.net.layers[index].params.beta
+                unit = self.regularizer.unit(self.tau_rise, beta, self.net.dt)
                 rate = self.regularizer.strength * unit * decays[index] / n
                 g = g - rate[:, None] * weight.detach()
             weight.grad = -g
@@ -279,10 +297,10 @@ class SuperSpike:
         last: bool,
     ) -> tuple[Synapses, ...]:
         outs = [cut(out, part) for out in output.layers]
-        slopes = [
-            layer.slope(out, at=self.surrogate_at, v_floor=self.v_floor, mask=self.mask_refractory)
-            for layer, out in zip(self.net.layers, outs, strict=True)
-        ]
+        slopes = []
+        for layer, whole, out in zip(self.net.layers, output.layers, outs, strict=True):
+            held = layer.held(whole)[part] if self.mask_refractory else None
+            slopes.append(layer.slope(out, at=self.surrogate_at, v_floor=self.v_floor, mask=held))
         errors = self.feedback.errors(self.net, error[part])
         deltas = (
             self._backpropagated(errors[-1], slopes) if isinstance(self.feedback, BPTT) else None
@@ -318,7 +336,9 @@ class SuperSpike:
         """Return the integral of error times eligibility over a piece, and the traces after it."""
         slope, slope_line = delayed(slope, before.slope_line)
         trace, trace_line = delayed(trace, before.trace_line)
-        kernel = AlphaFilter(self.tau_rise, self.tau_decay, self.net.dt, backend=backend)
+        # the gradient has the kernel of the loss on both sides
+        source: Any = self.loss if isinstance(self.feedback, BPTT) else self
+        kernel = AlphaFilter(source.tau_rise, source.tau_decay, self.net.dt, backend=backend)
         if self.engine == "online":
             total, eligibility = online(error, slope, trace, kernel, before.eligibility)
         else:
@@ -347,7 +367,7 @@ class SuperSpike:
             arriving = psp_adjoint(delta, layer.step, backend=layer.backend) @ layer.weight.detach()
             delay = layer.params.delay_steps
             emitted = torch.zeros_like(arriving)
-            emitted[: len(arriving) - delay] = arriving[delay:]
+            emitted[: max(len(arriving) - delay, 0)] = arriving[delay:]
             delta = emitted * slopes[index - 1]
             found.insert(0, delta)
         return found
@@ -372,7 +392,7 @@ class SuperSpike:
             zeta = z**regularizer.exponent
             hidden = errors[i] if regularizer.error_dependent else None
             if hidden is not None:
-                zeta = zeta * hidden.square()
+                zeta = zeta * (hidden * self.net.dt).square()
             decays[i] = decays[i] + zeta.sum((0, 1))
             after.append(state)
         return tuple(after)

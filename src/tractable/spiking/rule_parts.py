@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -46,15 +47,24 @@ def carried(
     slope: Tensor, trace: Tensor, kernel: AlphaFilter, before: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:
     """Return both traces of the eligibility, (B, n_out, n_in), at the end of a window."""
-    to_rise, to_decay, old = kernel.carry_weights(len(slope), slope.dtype)
-    late = trace[-len(to_rise) :].permute(1, 0, 2)
-    weights = torch.stack([to_rise, to_decay]).to(slope.device)[:, :, None, None]
-    weighted = (weights * slope[-len(to_rise) :]).permute(0, 2, 3, 1)
+    weights, old = _carry_weights(kernel, len(slope), slope.dtype, slope.device)
+    steps = weights.shape[1]
+    late = trace[-steps:].permute(1, 0, 2)
+    weighted = (weights[:, :, None, None] * slope[-steps:]).permute(0, 2, 3, 1)
     rise, decay = weighted @ late
     if before is not None:
         decay = decay + old[1] * before[1] + old[2] * before[0]
         rise = rise + old[0] * before[0]
     return rise, decay
+
+
+@functools.lru_cache(maxsize=64)
+def _carry_weights(
+    kernel: AlphaFilter, n_steps: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, tuple[float, float, float]]:
+    # once for windows of one length: a copy to a GPU waits for it
+    to_rise, to_decay, old = kernel.carry_weights(n_steps, dtype)
+    return torch.stack([to_rise, to_decay]).to(device), old
 
 
 def online(

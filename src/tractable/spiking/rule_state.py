@@ -20,8 +20,8 @@ class Heterosynaptic:
     .. math:: g \leftarrow g - \rho \, k W_{ij} \langle z_i^a \rangle, \qquad
         \dot z_i = -z_i / \tau_{het} + S_i
 
-    (P15), with k = 2e-7 for the default constants, which turns the paper's :math:`\rho` (volts,
-    per time step) into mV and ms.
+    (P15), with k = 2e-6 for the default constants and steps of 0.1 ms, which turns the paper's
+    :math:`\rho` (volts, per time step) into mV and ms.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ class Heterosynaptic:
     tau_het : float
         Time constant of the rate trace, ms, > 0.
     error_dependent : bool
-        Multiply by the squared error of the neuron: no decay once the problem is solved.
+        Multiply by the squared error of the neuron, times the step as in the published code: no
+        decay once the problem is solved.
 
     References
     ----------
@@ -49,9 +50,13 @@ class Heterosynaptic:
         check_choice("exponent", self.exponent, range(9))
         check_range("tau_het", self.tau_het, 0, open_low=True, open_high=True)
 
-    def unit(self, tau_rise: float, beta: float) -> float:
-        """Return k: the published code measures error times eligibility in volts and steps."""
-        return 1.0 / (tau_rise * 1000.0 * beta * 1000.0)
+    def unit(self, tau_rise: float, beta: float, dt: float) -> float:
+        """Return k: the published code measures error times eligibility in volts and steps.
+
+        Its error is ``e dt``, its eligibility ``tau_rise / dt`` times 1000 beta of ours, and our
+        gradient is the mean of error times eligibility over ``dt``.
+        """
+        return 1.0 / (tau_rise * 1000.0 * beta * 1000.0 * dt)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def kernel_autocorrelation(
     lag = np.abs(_finite("lag_ms", lag_ms))
     _positive(tau_rise=tau_rise, tau_decay=tau_decay)
     r, d = tau_rise, tau_decay
-    if abs(d - r) > 1e-4 * (d + r):
+    if abs(d - r) > 1e-6 * (d + r):
         return (d * np.exp(-lag / d) - r * np.exp(-lag / r)) / (2 * (d**2 - r**2))
     tau = (d + r) / 2  # the divided difference of tau exp(-lag / tau), to second order
     return (tau + lag) * np.exp(-lag / tau) / (4 * tau**2)

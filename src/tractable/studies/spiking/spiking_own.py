@@ -221,11 +221,20 @@ def load(
                 raise ValueError(
                     f"data: {path} must hold 'spikes' and 'labels', it holds {sorted(file.files)}"
                 )
-            spikes, labels = file["spikes"][:n_samples], file["labels"][:n_samples]
+            spikes, labels = file["spikes"], file["labels"]
         if spikes.ndim != 3 or len(spikes) != len(labels):
             raise ValueError(
                 f"data: spikes must have shape (samples, T, units) with one label each, got "
                 f"{spikes.shape} and {labels.shape}"
+            )
+        # of all, not the first: files are often sorted by label
+        drawn = np.random.default_rng(derive(seed, "samples")).permutation(len(labels))
+        kept = np.sort(drawn[:n_samples])
+        spikes, labels = spikes[kept], labels[kept]
+        if not np.isin(spikes, (0, 1)).all():
+            raise ValueError(
+                f"data: spikes of {path} must be 0 or 1, got values up to {spikes.max():g}; take a "
+                "smaller time step, or spikes > 0"
             )
         return torch.from_numpy(spikes.astype(bool)).permute(1, 0, 2), labels.astype(np.int64)
     if path.suffix in (".h5", ".hdf5"):
@@ -290,7 +299,7 @@ def classify(
     wanted = torch.zeros(n_steps, 1, len(names))
     wanted[opens + 1, 0, labels[train[0]]] = 1
     cosines = gradient_angle(net, spikes[:, train[:1]], wanted, pathway)
-    optimizer = RMaxProp(net.parameters(), lr=learning_rate, t_update=duration)
+    optimizer = RMaxProp(net.parameters(), lr=learning_rate, t_update=n_steps * dt)
     random = np.random.default_rng(derive(seed, "order"))
     curve: list[float] = []
     rates: tuple[float, ...] = (0.0,)

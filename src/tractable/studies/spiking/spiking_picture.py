@@ -33,6 +33,7 @@ SOURCE = "arXiv:1705.11146, Fig. 7"
 class SpikingPicture(Study):
     """A layer draws a picture with spikes: symmetric feedback wins on a harder task."""
 
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Zenke, Ganguli",
         2018,

@@ -24,6 +24,7 @@ EXPONENTS = (0, 4)
 class SpikingRegularizer(Study):
     """The heterosynaptic regularizer lowers hidden rates under random feedback."""
 
+    version: ClassVar[int] = 2
     paper: ClassVar = Paper(
         "Zenke, Ganguli",
         2018,
