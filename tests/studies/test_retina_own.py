@@ -80,6 +80,17 @@ def test_a_residual_network_on_colors(folder: Path) -> None:
     assert result.figures
 
 
+def test_images_of_the_regression_are_not_those_of_the_fields(folder: Path) -> None:
+    study = RetinaOwn(
+        model=f"{folder}/net.py:make", images=str(folder / "x.npy"), layers=("stem",),
+        n_images=8, n_linear=1, n_cells=1, n_boot=10,
+    )  # fmt: skip
+    measured = study.run(out=folder / "runs", progress=False).measured
+    assert measured.attrs["base"] == "mean over 8 images"
+    assert np.isfinite(measured["anisotropy_low"].values).all()  # the bootstrap over 8 images
+    assert np.isnan(measured["linearity"].values).all()
+
+
 def test_convolutions_are_found_without_names(folder: Path) -> None:
     study = RetinaOwn(model=f"{folder}/net.py:make", images=str(folder / "x.npy"))
     assert study.inputs(0)[2] == [

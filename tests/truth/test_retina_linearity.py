@@ -75,6 +75,26 @@ def test_errors_left_out_are_those_of_refits(shape: tuple[int, int]) -> None:
     assert fit.errors[0, 0] == pytest.approx(np.mean(np.square(left)), rel=1e-5)
 
 
+@pytest.mark.parametrize("features", [58, 59, 60, 61, 100])
+def test_errors_left_out_hold_where_penalties_hardly_bind(features: int) -> None:
+    """With about as many features as rows nearly nothing of a row's residual is left."""
+    rng = np.random.default_rng(0)
+    x, penalties = rng.standard_normal((60, features)), (1e-9, 1e-6, 10.0)
+    y = 0.3 * x @ rng.standard_normal((features, 1)) + rng.standard_normal((60, 1)) + 7
+    left = np.empty((3, 60))
+    for i, penalty in enumerate(penalties):
+        for row in range(60):
+            keep = np.arange(60) != row
+            mean = x[keep].mean(0)
+            design = np.concatenate([x[keep] - mean, np.sqrt(penalty) * np.eye(features)])
+            target = np.append(y[keep] - y[keep].mean(), np.zeros(features))
+            weights = np.linalg.lstsq(design, target, rcond=None)[0]
+            left[i, row] = y[row, 0] - y[keep].mean() - (x[row] - mean) @ weights
+    found = ridge(x, y, penalties)
+    np.testing.assert_allclose(found.errors[:, 0], (left**2).mean(1), rtol=1e-5)
+    assert found.penalty == 10.0
+
+
 def test_silent_units_are_counted_and_left_out() -> None:
     def some(x: Tensor) -> Tensor:
         u = drive(x)
@@ -101,6 +121,9 @@ def test_maps_pooled_positions_and_reconstruction() -> None:
         linearity(conv, None, images, position=(16, 2))
     with pytest.raises(ValueError, match="at least 50"):
         linearity(conv, None, images[:40])
+    small = torch.nn.Sequential(conv, torch.nn.AdaptiveAvgPool2d(2))
+    with pytest.raises(ValueError, match="'pooled' for a map of 2 x 2"):
+        linearity(small, None, images, position="pooled")
 
 
 def test_the_window_follows_a_map_that_is_coarser_in_one_direction() -> None:

@@ -42,6 +42,8 @@ def test_cifar() -> None:
 
 
 def test_bad_images() -> None:
+    with pytest.raises(ValueError, match="1 or 3 colors, got 4"):
+        gray_images(np.full((2, 4, 4, 4), 255, np.uint8))
     with pytest.raises(ValueError, match="uint8 of shape"):
         gray_images(np.zeros((2, 8, 8, 3)))
     with pytest.raises(ValueError, match="size must divide"):

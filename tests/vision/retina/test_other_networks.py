@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tractable.core.checks import TractableWarning
 from tractable.studies.vision._own_files import read_images
 from tractable.vision.convrnn import (
     Recordings,
@@ -97,6 +99,17 @@ def test_what_has_no_linear_form_is_refused() -> None:
     assert activations(net, None, torch.randn(2, 1, 12, 12)).shape == (2, 2, 3, 3)
 
 
+def test_a_network_that_stays_nonlinear_is_said() -> None:
+    conv, last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+    net = nn.Sequential(conv, nn.GroupNorm(2, 4), nn.ReLU(), last)
+    with pytest.warns(TractableWarning, match="not linear with through='linear'"):
+        receptive_fields(net, None, base="gray", shape=(1, 9, 9), through="linear")
+    net[1] = nn.BatchNorm2d(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        receptive_fields(net, None, base="gray", shape=(1, 9, 9), through="linear")
+
+
 @pytest.mark.parametrize(
     ("layer", "window"),
     [
@@ -106,6 +119,8 @@ def test_what_has_no_linear_form_is_refused() -> None:
         (nn.Conv2d(1, 3, 3, stride=2, padding=1), 3),
         (nn.Sequential(nn.Conv2d(1, 2, 5), nn.Conv2d(2, 2, 5), nn.Conv2d(2, 2, 3)), 11),
         (nn.AvgPool2d(4), 5),
+        (nn.Conv2d(1, 3, 3, stride=4, padding=1), 3),
+        (nn.Conv2d(1, 3, 1, stride=8), 1),
     ],
 )
 def test_the_window_lies_over_the_unit(layer: nn.Module, window: int) -> None:

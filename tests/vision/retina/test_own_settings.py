@@ -38,6 +38,7 @@ def test_gratings_of_ones_own_are_those_of_the_grid() -> None:
     np.testing.assert_array_equal(own.theta, theta)
     one = gratings(net, "1", shape=(1, 16, 16), sf=0.125, theta=0.3)  # type: ignore[arg-type]
     assert one.response.shape == (3, 1, 1, 8)
+    assert gratings(net, "1", shape=(1, 16, 16), n_phase=np.int64(6)).response.shape[-1] == 6
     for wrong in ([0.0, 1.0, 2.0, 3.0], [0.0, np.pi], [[0.0]], [0.0, 0.0, np.pi, np.pi]):
         with pytest.raises(ValueError, match="phase must be 4 or more phases"):
             gratings(net, "1", shape=(1, 16, 16), phase=wrong)  # type: ignore[arg-type]

@@ -108,6 +108,7 @@ def cells(
     n_images: int,
     n_cells: int,
     n_boot: int,
+    n_linear: int,
     window: int,
     seed: int,
     progress: bool = False,
@@ -139,8 +140,8 @@ def cells(
     slope = _finite_difference(model, layer, some, base, units, how, seed)
     found["slope"] = ("unit", slope, {"units": "activation / intensity"})
     names = ("r2_per_channel", "ln_r2", "cap", "active")
-    if len(images) >= ENOUGH:
-        line = linearity(model, layer, images, window=window or None)
+    if len(images[:n_linear]) >= ENOUGH:
+        line = linearity(model, layer, images[:n_linear], window=window or None)
         values = {name: getattr(line, name)[units] for name in names}
     else:
         values = dict.fromkeys(names, np.full(len(units), np.nan))

@@ -99,8 +99,8 @@ class RetinaOwn(Study):
         model, images, layers = self.inputs(run.seed)
         if not self.model:
             run.say("A generated example: give --model and --images for your own.")
-        if len(images) < ENOUGH:
-            run.say(f"No linearity: it needs {ENOUGH} images, got {len(images)}.")
+        if (n := min(len(images), self.n_linear)) < ENOUGH:
+            run.say(f"No linearity: it needs {ENOUGH} images, got {n}.")
         if any(p.dtype.itemsize < 4 for p in model.parameters() if p.is_floating_point()):
             run.say(
                 "The network is of half precision: it is computed in float32, whose slopes hold."
@@ -115,9 +115,10 @@ class RetinaOwn(Study):
         model = model.to(run.device)
         parts = [
             cells(
-                model, layer, images[: self.n_linear], base=self.base, through=self.through,
+                model, layer, images, base=self.base, through=self.through,
                 n_images=self.n_images, n_cells=self.n_cells, n_boot=self.n_boot,
-                window=self.window, seed=run.seed, progress=run.show_progress,
+                n_linear=self.n_linear, window=self.window, seed=run.seed,
+                progress=run.show_progress,
             )
             for layer in layers
         ]  # fmt: skip

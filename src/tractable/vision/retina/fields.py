@@ -74,7 +74,8 @@ def receptive_fields(
     Warns
     -----
     TractableWarning
-        The fields of a `RetinaVVS` are wider than the image.
+        The fields of a `RetinaVVS` are wider than the image; with ``through="linear"`` the network
+        is not linear: layer normalization, abs, maximum and products stay as they are.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tractable.core.checks import as_floats, check_choice, check_count
+from tractable.core.checks import TractableWarning, as_floats, check_choice, check_count
 from tractable.core.progress import track
 from tractable.vision.retina.backward import QuickConvolutions
 from tractable.vision.retina.errors import check_image_shape, check_images
@@ -58,6 +59,10 @@ def gradients(
 
     with analysis(model, pad), torch.enable_grad():
         first = _of_all(chosen, bases[:1].to(device, dtype)).double().cpu()
+        if through == "linear":
+            elsewhere = torch.rand(bases[:1].shape, generator=torch.Generator().manual_seed(0))
+            other = _of_all(chosen, elsewhere.to(device, dtype)).double().cpu()
+            _say_if_not_linear(first, other, where)
         n, m = len(first), len(bases)
         found = np.zeros((n, *bases.shape[1:]) if reduce else (n, m, *bases.shape[1:]))
         step = max(1, CHUNK // n)
@@ -73,6 +78,19 @@ def gradients(
             else:
                 found[:, start : start + step] = gradient.numpy()
     return found, units_seen[0]
+
+
+def _say_if_not_linear(first: Tensor, other: Tensor, where: str) -> None:
+    """Warn where gradients at two images differ: something was not replaced by the identity."""
+    gap, size = float((first - other).abs().max()), float(first.abs().max())
+    if gap > 1e-3 * max(size, float(other.abs().max())):
+        warnings.warn(
+            f"{where} is not linear with through='linear': its gradients at two images differ by "
+            f"{gap:.3g}, the largest is {size:.3g}. Normalization over units, abs, maximum, "
+            "products and powers are not replaced by the identity",
+            TractableWarning,
+            stacklevel=4,
+        )
 
 
 def _of_all(of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -295,7 +295,7 @@ def gratings(
 
 def _phases(given: int | Sequence[float] | np.ndarray) -> np.ndarray:
     """Return phases that are evenly spaced over a turn: only then harmonics are sums over them."""
-    if isinstance(given, int):
+    if isinstance(given, int | np.integer):
         return np.arange(given) * 2 * np.pi / given
     phase = as_floats("phase", given)
     check_finite("phase", phase)

@@ -86,7 +86,11 @@ def gray_images(images: np.ndarray, size: int | None = None) -> Tensor:
         raise ValueError(
             f"images must be uint8 of shape (n, H, W, colors), got {images.dtype} {images.shape}"
         )
-    n, height, width, _ = images.shape
+    n, height, width, colors = images.shape
+    if colors not in (1, 3):
+        raise ValueError(
+            f"images must have 1 or 3 colors, got {colors}: a channel of transparency is no color"
+        )
     target = height if size is None else size
     check_range("size", target, 1, height)
     if height % target or width != height:

@@ -14,6 +14,7 @@ from tractable.core.checks import as_floats, check_choice, check_count, check_ra
 from tractable.vision.retina.errors import check_images
 from tractable.vision.retina.gradients import row_and_column
 from tractable.vision.retina.layers import Activations, activations
+from tractable.vision.retina.map_grid import map_grid
 from tractable.vision.retina.ridge import N_MIN, RIDGE_GRID, r2_scores
 from tractable.vision.retina.ridge import ridge as fit_ridge
 
@@ -168,7 +169,10 @@ def linearity(
     if len(shape) == 2 and window is not None:
         raise ValueError(f"window must be None for a layer without a map, got {window}")
     places = _places(shape, position)
-    scale = _strides(model, layer, images, through, shape) if window is not None else (1, 1)
+    pixels = places
+    if window is not None:
+        grid = map_grid(model, layer, images, through, shape)
+        pixels = [grid.pixel(place) for place in places]
     u = activations(
         model, layer, images, through=through, batch_size=batch_size,
         select=(lambda a: a) if len(shape) == 2 else _at(places),
@@ -176,12 +180,11 @@ def linearity(
     y = u.double().numpy()
     y = y[:, None] if len(shape) == 2 else y  # (n, places, channels)
     n_fit = len(images) - int(np.ceil(SCORED * len(images)))
-    x = [_window(images, _pixel(place, scale, shape, images), window) for place in places]
-    fit_x = np.concatenate([part[:n_fit] for part in x])
-    test_x = np.concatenate([part[n_fit:] for part in x])
-    fit_y = np.concatenate([y[:n_fit, i] for i in range(len(places))])
-    test_y = np.concatenate([y[n_fit:, i] for i in range(len(places))])
-    found = _regress(fit_x, fit_y, test_x, ridge, penalties)
+    # all places of an image in a row, so that images that choose a penalty are not fitted
+    x = np.stack([_window(images, pixel, window) for pixel in pixels], 1)
+    fit_x, test_x = (part.reshape(-1, x.shape[2]) for part in (x[:n_fit], x[n_fit:]))
+    fit_y, test_y = (part.reshape(-1, y.shape[2]) for part in (y[:n_fit], y[n_fit:]))
+    found = _regress(fit_x, fit_y, test_x, ridge, penalties, len(places))
     return _result(*found, fit_y, test_y, multioutput, cap, min_active)
 
 
@@ -243,11 +246,16 @@ def _enough(images: Tensor, how: str) -> None:
 
 
 def _regress(
-    x: np.ndarray, y: np.ndarray, x_scored: np.ndarray, how: str, penalties: tuple[float, ...]
+    x: np.ndarray,
+    y: np.ndarray,
+    x_scored: np.ndarray,
+    how: str,
+    penalties: tuple[float, ...],
+    places: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return predictions of the fitted and of the scored rows, and the penalty."""
     if how == "validation":
-        n = len(x) - len(x) // 8
+        n = len(x) - places * (len(x) // places // 8)
         fit = fit_ridge(x[:n], y[:n], penalties, select=how, validation=(x[n:], y[n:]))
     else:
         fit = fit_ridge(x, y, penalties, select=how)
@@ -295,38 +303,6 @@ def _shape(model: Activations, layer: str | None, images: Tensor, through: str) 
     return tuple(activations(model, layer, images[:1], through=through).shape)
 
 
-def _strides(
-    model: Activations, layer: str | None, images: Tensor, through: str, shape: tuple[int, ...]
-) -> tuple[int, int]:
-    """Return pixels between neighbors of a map: by how much it grows with the image."""
-    height, width = shape[2:]
-    plain = max(1, images.shape[2] // height), max(1, images.shape[3] // width)
-    if isinstance(model, Tensor | np.ndarray):
-        return plain
-    more = 64
-    larger = images.new_zeros(1, images.shape[1], images.shape[2] + more, images.shape[3] + more)
-    try:
-        grown = activations(model, layer, larger, through=through).shape
-    except (RuntimeError, ValueError):  # a network of images of one size
-        return plain
-    if len(grown) != 4 or grown[2] <= height or grown[3] <= width:
-        return plain
-    return max(1, round(more / (grown[2] - height))), max(1, round(more / (grown[3] - width)))
-
-
-def _pixel(
-    place: tuple[int, int], stride: tuple[int, int], shape: tuple[int, ...], images: Tensor
-) -> tuple[int, int]:
-    """Return the pixel over which a unit lies: the middles of map and image agree."""
-    if len(shape) == 2:
-        return 0, 0
-    at = [
-        int(np.floor((p - (side - 1) / 2) * step + (size - 1) / 2))
-        for p, step, side, size in zip(place, stride, shape[2:], images.shape[2:], strict=True)
-    ]
-    return min(max(at[0], 0), images.shape[2] - 1), min(max(at[1], 0), images.shape[3] - 1)
-
-
 def _places(shape: tuple[int, ...], position: Position) -> list[tuple[int, int]]:
     """Return the positions in the map."""
     if len(shape) == 2:
@@ -341,6 +317,11 @@ def _places(shape: tuple[int, ...], position: Position) -> list[tuple[int, int]]
         check_choice("position", position, ("center", "pooled"))
         if position == "center":
             return [center]
+        if min(height, width) < 3:
+            raise ValueError(
+                f"position must not be 'pooled' for a map of {height} x {width}: nine places "
+                "around the center need 3 x 3"
+            )
         step = max(1, min(height, width) // 8)
         return [
             (center[0] + i * step, center[1] + j * step) for i in (-1, 0, 1) for j in (-1, 0, 1)

@@ -15,6 +15,7 @@ __all__ = ["RIDGE_GRID", "RidgeFit", "r2_scores", "ridge"]
 RIDGE_GRID = (0.1, 1.0, 10.0)
 N_MIN = 50
 BLOCK = 2048  # rows or columns of a float32 design taken to float64 at a time
+SINGLE = 0.05  # what a row keeps of its residual, below which single precision does not tell it
 ROUNDING = 8 * np.finfo(float).eps  # of the trace of a Gram matrix: a penalty below it is lost
 
 
@@ -80,7 +81,8 @@ def ridge(
     -----
     The smaller Gram matrix, of features or of rows, is formed once in float64, and factored by
     Cholesky for each penalty, which takes a small part of the time of forming it. Leverages
-    only choose a penalty; with fewer features than rows they are taken in single precision. With
+    only choose a penalty; with fewer features than rows those that leave a row 5 % of its residual
+    or more are taken in single precision. With
     more features than rows memory is the design, 2 n^2 numbers, and the coefficients. A penalty
     below the rounding of the Gram matrix, 8 eps times its trace, counts as that.
 
@@ -156,8 +158,11 @@ class _ByFeatures:
             single = centered.astype(np.float32)
             for i, (w, root) in enumerate(zip(weights, singles, strict=True)):
                 turned = blas.strmm(1.0, root, single.T, lower=1)  # |row|^2 is the leverage
-                leverage = np.einsum("ij,ij->j", turned, turned) + 1 / len(self.x)
-                left = (self.y[rows] - centered @ w) / np.maximum(1 - leverage, 1e-6)[:, None]
+                kept = 1 - 1 / len(self.x) - np.einsum("ij,ij->j", turned, turned)
+                if len(near := np.flatnonzero(kept < SINGLE)):  # rounding would be a large part
+                    turned = roots[i] @ centered[near].T
+                    kept[near] = 1 - 1 / len(self.x) - np.einsum("ij,ij->j", turned, turned)
+                left = (self.y[rows] - centered @ w) / np.maximum(kept, 1e-12)[:, None]
                 errors[i] += (left**2).sum(0) / len(self.x)
         return errors
 
@@ -182,13 +187,17 @@ class _ByRows:
 
     def left_out(self, penalties: np.ndarray) -> np.ndarray:
         """Return mean squared errors left one out, shape (n_penalties, n_targets)."""
-        errors = []
+        # The constant is in the kernel of the Gram matrix of centered rows: its part of the
+        # inverse, 1 / n lambda, would swamp the rest. Lifted to the mean eigenvalue it does not,
+        # and the solution, whose targets are centered, stays as it is.
+        n, errors = len(self.x), []
+        lift = float(np.einsum("ii->", self.gram)) / n
         for penalty in penalties:
-            root = _inverse_cholesky(self.gram, penalty)
+            root = _inverse_cholesky(self.gram, penalty, lift / n)
             alpha = root.T @ (root @ self.y)
             diagonal = np.einsum("ij,ij->j", root, root)  # of the inverse
-            kept = np.maximum(penalty * diagonal - 1 / len(self.x), 1e-12)[:, None]
-            errors.append(((penalty * alpha / kept) ** 2).mean(0))
+            own = diagonal - 1 / (n * (_effective(self.gram, penalty) + lift))
+            errors.append(((alpha / own[:, None]) ** 2).mean(0))
             del root  # before the next one is made: each is as large as the Gram matrix
         return np.array(errors)
 
@@ -211,11 +220,21 @@ def _by_rows(x: np.ndarray, mean: np.ndarray, y: np.ndarray) -> _ByRows:
     return _ByRows(x, mean, y, gram)
 
 
-def _cholesky(gram: np.ndarray, penalty: float) -> np.ndarray:
-    """Return the lower factor of a Gram matrix plus a penalty; above the diagonal it is zero."""
+def _effective(gram: np.ndarray, penalty: float) -> float:
+    """Return the penalty, or the rounding of the Gram matrix where that is larger."""
+    return max(float(penalty), ROUNDING * float(np.einsum("ii->", gram)))
+
+
+def _cholesky(gram: np.ndarray, penalty: float, constant: float = 0.0) -> np.ndarray:
+    """Return the lower factor of a Gram matrix plus a penalty; above the diagonal it is zero.
+
+    A ``constant`` is added to all entries.
+    """
     shifted = gram.copy(order="F")
+    if constant:
+        shifted += constant
     diagonal = np.einsum("ii->i", shifted)
-    diagonal += max(penalty, ROUNDING * float(diagonal.sum()))
+    diagonal += _effective(gram, penalty)
     factor, info = lapack.dpotrf(shifted, lower=1, clean=1, overwrite_a=1)
     if info:
         raise ValueError(
@@ -224,9 +243,9 @@ def _cholesky(gram: np.ndarray, penalty: float) -> np.ndarray:
     return np.asarray(factor)
 
 
-def _inverse_cholesky(gram: np.ndarray, penalty: float) -> np.ndarray:
+def _inverse_cholesky(gram: np.ndarray, penalty: float, constant: float = 0.0) -> np.ndarray:
     """Return the inverse of the factor, lower too: R with R' R the inverse of the matrix."""
-    root, _ = lapack.dtrtri(_cholesky(gram, penalty), lower=1, overwrite_c=1)
+    root, _ = lapack.dtrtri(_cholesky(gram, penalty, constant), lower=1, overwrite_c=1)
     return np.asarray(root)
 
 
