@@ -18,14 +18,12 @@ from tractable.vision.convrnn.recording_layouts import (
     gathered,
     in_order,
 )
-from tractable.vision.convrnn.reliability import correlation, spearman_brown
+from tractable.vision.convrnn.reliability import correlation, extended
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["AXES", "Recordings", "as_recordings"]
-
-LEAST_R = -0.99  # where the formula for longer means has its pole
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +242,17 @@ class Recordings:
     def length(self) -> float:
         """Noise variance of a half's mean over that of the whole mean, averaged over the images.
 
-        That is the factor of (C11); with R repetitions of all images it is R / floor(R / 2).
+        That is the factor of (C11); with R repetitions of all images it is R / floor(R / 2). It is
+        that of all neurons together, `lengths` that of each.
         """
         n = self.n_repetitions
         return float((1.0 / (n // 2)).mean() / (1.0 / n).mean())
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The same of each neuron, (neurons,): they may have unequally many repetitions."""
+        n = self.n_repetitions
+        return np.asarray((1.0 / (n // 2)).mean(0) / (1.0 / n).mean(0))
 
     def mean(self) -> np.ndarray:
         """Return the mean over the repetitions that are there, (images, neurons, bins)."""
@@ -350,7 +355,7 @@ class Recordings:
         """
         rows = chosen("images", images, self.shape[0])
         r = [correlation(a[rows], b[rows]) for a, b in self.halves(n_halvings, seed)]
-        return spearman_brown(np.maximum(np.mean(r, 0), LEAST_R), self.length)
+        return extended(np.mean(r, 0), self.lengths[:, None])
 
     # --- to and from a file ------------------------------------------------------------------
 
