@@ -17,6 +17,7 @@ from tractable.vision.convrnn.recording_layouts import (
     few,
     gathered,
     in_order,
+    milliseconds,
 )
 from tractable.vision.convrnn.reliability import correlation, extended
 
@@ -196,7 +197,8 @@ class Recordings:
         data : DataArray
             With the dimensions named below, in any order; repetition and bin may be absent.
         image, repetition, neuron, bin : str
-            Its names of the dimensions.
+            Its names of the dimensions. Times of the bins are in ms, or in what their attribute
+            ``units`` says (s, ms, us).
         missing : bool
             NaN marks missing repetitions.
         """
@@ -215,7 +217,7 @@ class Recordings:
             data.values,
             axes=[wanted[str(dim)] for dim in data.dims],
             missing=missing,
-            time_ms=labels(bin) if bin in data.dims else None,
+            time_ms=milliseconds(data[bin]) if bin in data.dims and bin in data.coords else None,
             neurons=labels(neuron),
             images=labels(image),
             areas=data["area"].values.tolist() if "area" in data.coords else None,
