@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tractable.studies.vision._convrnn_own_parts import chance_error
 from tractable.studies.vision.convrnn_own import ConvrnnOwn
 from tractable.studies.vision.retina_own import RetinaOwn
+from tractable.vision.convrnn import Recordings
 
 NETS = """
 import torch
@@ -35,6 +37,11 @@ def moving():
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(12 * 15, 4))
 
+def leaky():
+    from tractable.vision.convrnn import wrap
+    body = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(390, 4))
+    return wrap(body, {"0": ("timedecay", {"decay": 0.5})}, torch.zeros(1, 1, 12, 15))
+
 def lost():
     return nn.Flatten(0)
 
@@ -56,10 +63,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def features(folder: Path, net: str) -> np.ndarray:
+def features(folder: Path, net: str, layer: str = "") -> np.ndarray:
     study = ConvrnnOwn(
-        responses=f"{folder}/y.npy", model=f"{folder}/nets.py:{net}", images=f"{folder}/x.npy"
-    )
+        responses=f"{folder}/y.npy", model=f"{folder}/nets.py:{net}", images=f"{folder}/x.npy",
+        layer=layer,
+    )  # fmt: skip
     found: np.ndarray = study.inputs(0)[1]
     return found
 
@@ -73,6 +81,47 @@ def test_channels_of_a_map_are_not_bins_and_bytes_are_over_255(folder: Path) -> 
     np.testing.assert_allclose(found[..., 1], BYTES.reshape(40, -1) / 127.5, rtol=1e-6)
     with pytest.raises(ValueError, match="model must return a tensor"):
         features(folder, "lost")
+    with pytest.raises(ValueError, match="layer '1' is for a ConvRNN or a WrappedRNN"):
+        features(folder, "plain", "1")
+
+
+def test_cells_in_a_network_remember_over_the_bins(folder: Path) -> None:
+    seen = features(folder, "leaky", "0")
+    assert seen.shape == (40, 3 * 10 * 13, 2)
+    np.testing.assert_allclose(seen[..., 1], 1.5 * seen[..., 0], atol=1e-6)
+    assert features(folder, "leaky").shape == (40, 4, 2)
+
+
+def test_names_and_times_of_recordings_are_kept(folder: Path) -> None:
+    values = np.random.default_rng(3).normal(size=(40, 4, 3, 2))
+    made = Recordings.from_array(values, time_ms=[70, 90], areas=["V4", "IT", "IT"])
+    stored = made.to_dataset().transpose("neuron", "bin", "image", "repetition")
+    f = np.random.default_rng(4).normal(size=(40, 5, 2))
+    stored["f"] = (("bin", "feature", "image"), f.transpose(2, 1, 0))
+    stored.to_netcdf(folder / "own.nc", engine="h5netcdf")
+    study = ConvrnnOwn(
+        responses=f"{folder}/own.nc:responses", features=f"{folder}/own.nc:f", bin_ms=5.0
+    )
+    found, given = study.inputs(0)
+    np.testing.assert_array_equal(found.values, made.values)
+    np.testing.assert_array_equal(given, f)
+    assert (found.time_ms.tolist(), found.areas) == ([70.0, 90.0], ("V4", "IT", "IT"))
+    plain = ConvrnnOwn(
+        responses=f"{folder}/y.npy", features=f"{folder}/own.nc:f", start_ms=-20.0, bin_ms=5.0
+    )
+    assert plain.inputs(0)[0].time_ms.tolist() == [-20.0, -15.0]
+
+
+def test_the_error_of_chance_is_that_of_permutations() -> None:
+    # SIMULATION: 20 neurons of two signals; the mean over them errs nearly as one does
+    random, means, error = np.random.default_rng(0), [], []
+    for _ in range(300):
+        x = random.normal(size=(30, 2))
+        y = x @ random.normal(size=(2, 20)) + 0.5 * random.normal(size=(30, 20))
+        moved = y[random.permutation(30)]
+        means.append(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(y.T, moved.T, strict=True)]))
+        error.append(chance_error(y[:, :, None]))
+    assert np.std(means) == pytest.approx(np.mean(error), rel=0.15)  # sd of a sd: 4 %
 
 
 @pytest.mark.parametrize(("net", "said"), [("needs", "width"), ("kind", "name")])

@@ -85,6 +85,12 @@ def test_missing_repetitions_keep_the_reliability_unbiased() -> None:
     assert float(found.mean()) == pytest.approx(theory, abs=0.01)
     whole = Recordings.from_array(values[:, :3])
     assert float(whole.reliability().mean()) == pytest.approx(1 / (1 + 0.75), abs=0.015)
+    some = values[:, :3].copy()  # a neuron of two repetitions beside those of three
+    some[:, 2:, :1] = np.nan
+    r = np.corrcoef(some[:, 0, 0, 0], some[:, 1, 0, 0])[0, 1]
+    found = Recordings.from_array(some, missing=True).reliability()
+    assert found[0, 0] == pytest.approx(2 * r / (1 + r), abs=2e-3)  # halves differ by image
+    np.testing.assert_allclose(found[1:], whole.reliability()[1:], atol=0.005)
 
 
 def test_the_true_model_scores_one_and_an_unrelated_one_zero() -> None:
@@ -267,6 +273,8 @@ def test_wide_and_tall_features_have_the_same_axes() -> None:
     mean, wide = principal_axes(x, 5)
     _, _, v = np.linalg.svd(x - mean, full_matrices=False)
     np.testing.assert_allclose(np.abs((wide * v[:5].T).sum(0)), 1.0, atol=1e-9)
+    flat = principal_axes(x @ v[:3].T @ v[:3], 6)[1]  # rank 3: three axes, and three of zeros
+    np.testing.assert_allclose(flat.T @ flat, np.diag([1.0, 1, 1, 0, 0, 0]), atol=1e-9)
     tall = principal_axes(x[:, :10], 5)[1]
     _, _, v = np.linalg.svd(x[:, :10] - mean[:10], full_matrices=False)
     np.testing.assert_allclose(np.abs((tall * v[:5].T).sum(0)), 1.0, atol=1e-9)

@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 from sklearn.linear_model import RidgeCV
 
 from tractable.vision.convrnn import (
+    Recordings,
     cka,
     image_splits,
     pls,
@@ -51,6 +52,19 @@ def test_partial_least_squares_are_those_of_scikit_learn(p: int) -> None:
     np.testing.assert_allclose(pls_each(x, y[:, :4], 25)(new), np.stack(each, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("fit", [pls, pls_each])
+def test_features_of_low_rank_allow_no_more_components(fit) -> None:
+    # LIMIT: with as many components as the rank it is the least squares solution, and stays so
+    random = np.random.default_rng(3)
+    x = random.normal(size=(90, 6)) * 10.0 ** -np.arange(6.0) @ random.normal(size=(6, 40))
+    y = x @ random.normal(size=(40, 3)) + random.normal(size=(90, 3))
+    x, y, new = x[:50], y[:50], x[50:]
+    weights = np.linalg.lstsq(x - x.mean(0), y - y.mean(0), rcond=1e-10)[0]
+    least_squares = (new - x.mean(0)) @ weights + y.mean(0)
+    for n in (6, 7, 25):
+        np.testing.assert_allclose(fit(x, y, n)(new), least_squares, atol=1e-6)
+
+
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 2.0])
 def test_split_halves_find_the_reliability_of_signal_and_noise(ratio: float) -> None:
     random = np.random.default_rng(1)
@@ -70,6 +84,20 @@ def test_the_reliability_of_counts_is_that_of_the_formula() -> None:
 def test_spearman_brown_of_longer_and_shorter_means() -> None:
     assert float(spearman_brown(0.5)) == pytest.approx(2 / 3)
     assert float(spearman_brown(spearman_brown(0.3, 4.0), 0.25)) == pytest.approx(0.3)
+    assert spearman_brown([-0.5, -0.6, -0.4, np.nan], 3.0)[:3].tolist() == [
+        -np.inf, -np.inf, pytest.approx(-6.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_repeats", [2, 3, 5])
+def test_noise_of_few_images_and_repetitions_is_never_called_perfect(n_repeats: int) -> None:
+    # DEFINITION: a reliability is 1 at most; the factor for three repetitions has its pole at -1/2
+    noise = np.random.default_rng(4).normal(size=(8, n_repeats, 1000))
+    found = reliability(noise, n_halvings=4)
+    assert np.isfinite(found).all()
+    assert found.max() <= 1
+    recordings = Recordings.from_array(noise[..., None])
+    np.testing.assert_allclose(recordings.reliability(n_halvings=4)[:, 0], found, atol=1e-9)
 
 
 def test_a_split_never_puts_a_group_on_both_sides() -> None:

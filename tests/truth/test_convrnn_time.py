@@ -280,6 +280,10 @@ def test_matched_within_two_percent(cell: str) -> None:
     assert abs(size(matched) / size(chain("rgc")) - 1) <= 0.02
     with pytest.raises(SpecError, match="the nearest has"):
         match_parameters(chain(cell), 7, in_shape=SHAPE)
+    nodes = [Node("a", 8), Node("b", 8), Node("p", 8, op="none", pool=2),
+             Node("c", 8, merge="add", cell=cell)]  # fmt: skip
+    tied = ConvRNNSpec.chain(nodes, n_classes=3).skip("a", "c")
+    assert abs(size(match_parameters(tied, 20_000, in_shape=SHAPE)) / 20_000 - 1) <= 0.02
 
 
 def test_published_graph() -> None:

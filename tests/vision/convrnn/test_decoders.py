@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tractable.vision.convrnn import Decoder
+from tractable.vision.convrnn import Decoder, decode, speed_accuracy
 
 LOGITS = 2 * torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0))
 
@@ -71,3 +71,16 @@ def test_the_weights_of_a_mean_must_fit_the_valid_steps() -> None:
     decoder = Decoder("w_avg_t", n_steps=4, n_classes=3)
     with pytest.raises(ValueError, match="4 valid steps, got 6"):
         decoder(LOGITS)
+    for name, shape in (("mlp", (1, 4, 6)), ("mlp", (1, 5, 3)), ("conv1d", (1, 3, 3))):
+        with pytest.raises(ValueError, match="for 4 valid steps and 3 classes"):
+            Decoder(name, n_steps=4, n_classes=3)(torch.zeros(shape))
+    Decoder("conv1d", n_steps=4, n_classes=3)(torch.zeros(1, 9, 3))  # filters slide
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_confidence_that_equals_theta_reaches_it_in_either_precision(kind: torch.dtype) -> None:
+    z = torch.zeros(1, 2, 5, dtype=kind)
+    z[0, 1, 0] = 5.0
+    assert decode(z, "threshold", theta=0.2)[1].tolist() == [0]  # five equal classes: 1 / 5
+    found = speed_accuracy(z, [0], thetas=[0.2])
+    assert (found.mean_step.tolist(), found.reached.tolist()) == ([0.0], [1.0])

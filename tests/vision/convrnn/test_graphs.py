@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -41,6 +44,8 @@ AB, BC = Edge("a", "b"), Edge("b", "c")
         (spec(AB, BC, b={"cell": "gru", "cell_args": {"kernle": 3}}), "kernle"),
         (spec(AB, BC, b={"pool": 16}), "'b'.*too small"),
         (spec(AB, BC, b={"norm": "group8"}), "multiple of 8"),
+        (spec(AB, BC, b={"op": "none", "stride": 2}), "'b'.*no convolution for stride 2"),
+        (spec(AB, BC, b={"pool_kernel": 3}), "'b'.*pool_kernel 3 without a pool"),
         (spec(AB, BC, Edge("c", "b", "fb", entry="cell"), b={"cell": "gru"}), "entry 'cell'"),
         (ConvRNNSpec([], [], 3), "nodes must hold"),
     ],
@@ -88,3 +93,33 @@ def test_a_wrapped_network_runs_its_cells_and_gives_the_model_back() -> None:
         wrap(body, {"convv": "gru"}, x[:1])
     with pytest.raises(ValueError, match="puts out no map"):
         wrap(body, {"3": "gru"}, x[:1])
+
+
+def test_a_wrapped_network_keeps_its_memory_from_what_follows_and_in_copies() -> None:
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(1)
+        body = [nn.Conv2d(1, 4, 3), nn.ReLU(inplace=inplace), nn.Flatten(), nn.Linear(144, 2)]
+        net = wrap(nn.Sequential(*body).double(), {"0": "gru"}, x[:1])
+        found.append(net(x, T=4, layers=["0"]))
+    torch.testing.assert_close(found[1].logits_t, found[0].logits_t)
+    torch.testing.assert_close(found[1].features["0"].values, found[0].features["0"].values)
+    torch.testing.assert_close(copy.deepcopy(net)(x, T=4).logits_t, found[1].logits_t)
+
+
+def test_separable_filters_without_padding_shrink_the_map() -> None:
+    node = Node("a", 3, kernel=4, stride=2, op="separable", padding="valid")
+    net = ConvRNN(ConvRNNSpec.chain([node], n_classes=2), in_shape=(2, 9, 7))
+    assert net.map_shape["a"] == (3, 3, 2)
+    depthwise, _, mix = net.layers["a"].conv  # type: ignore[union-attr,misc]  # three modules
+    x = torch.rand(1, 2, 9, 7)
+    y = nn.functional.conv2d(x, depthwise.weight, depthwise.bias, 2, groups=2)
+    wanted = nn.functional.elu(mix(nn.functional.elu(y)))
+    torch.testing.assert_close(net(x, layers=["a"]).features["a"].values[:, 0], wanted)
+
+
+def test_numbers_of_numpy_are_numbers_in_json() -> None:
+    options = {"tau_bias": np.float32(-2), "tau_kernel": np.int64(5), "separable": np.True_}
+    graph = spec(AB, BC, b={"cell": "rgc", "cell_args": options})
+    assert ConvRNNSpec.from_json(graph.to_json()) == graph

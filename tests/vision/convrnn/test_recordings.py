@@ -47,6 +47,11 @@ def test_axes_of_any_order_are_the_same_recordings() -> None:
     np.testing.assert_array_equal(named.values, Y)
     assert named.neurons == ("a", "b", "c")
     assert named.time_ms.tolist() == [70.0, 80.0]
+    for times, units in (([0.07, 0.08], "s"), ([0.07, 0.08], "seconds"), ([7e4, 8e4], "us"),
+                         (np.array([70, 80], "timedelta64[ms]"), None)):  # fmt: skip
+        stamped = data.assign_coords(bin=("bin", times, {"units": units} if units else {}))
+        in_ms = Recordings.from_xarray(stamped, image="picture", repetition="trial").time_ms
+        np.testing.assert_allclose(in_ms, [70.0, 80.0])
     again = Recordings.from_dataset(named.to_dataset())
     np.testing.assert_array_equal(again.values, Y)
     assert again.neurons == named.neurons

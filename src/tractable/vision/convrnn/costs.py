@@ -213,6 +213,7 @@ def match_parameters(
         spec.node(name)
     if spec.readout == "mean":  # the last node's channels are the classes
         names = [name for name in names if name != spec.nodes[-1].name]
+    names = [name for name in names if spec.node(name).op != "none"]  # they have their input's
 
     def size(trial: ConvRNNSpec) -> int:
         net = ConvRNN(trial, in_shape=in_shape, device="meta")
@@ -234,7 +235,11 @@ def match_parameters(
     for trial in _neighbors(best, names):
         if error <= tol * wanted / 10:
             break
-        if (other := abs(size(trial) - wanted)) < error:
+        try:
+            other = abs(size(trial) - wanted)
+        except SpecError:  # maps that are added must stay equally wide
+            continue
+        if other < error:
             best, error = trial, other
     if error > tol * wanted:
         raise SpecError(
@@ -249,7 +254,17 @@ def _scaled(spec: ConvRNNSpec, names: list[str], factor: float) -> ConvRNNSpec:
         replace(node, channels=_width(node, node.channels * factor)) if node.name in names else node
         for node in spec.nodes
     ]
-    return replace(spec, nodes=nodes, edges=list(spec.edges))
+    return _followed(replace(spec, nodes=nodes, edges=list(spec.edges)))
+
+
+def _followed(spec: ConvRNNSpec) -> ConvRNNSpec:
+    """Give nodes without a convolution the channels of what they take."""
+    wide = {node.name: node.channels for node in spec.nodes}
+    for name in spec.order():
+        node, below = spec.node(name), [wide[e.src] for e in spec.incoming(name, "ff", "skip")]
+        if node.op == "none" and below and name != spec.nodes[0].name:
+            wide[name] = sum(below) if node.merge == "concat" else below[0]
+    return replace(spec, nodes=[replace(node, channels=wide[node.name]) for node in spec.nodes])
 
 
 def _width(node: Node, channels: float) -> int:
@@ -267,4 +282,4 @@ def _neighbors(spec: ConvRNNSpec, names: list[str]) -> Iterator[ConvRNNSpec]:
                 unit = 8 if nodes[i].norm == "group8" else 1
                 wide = _width(nodes[i], nodes[i].channels + step * unit)
                 nodes[i] = replace(nodes[i], channels=wide)
-            yield replace(spec, nodes=nodes, edges=list(spec.edges))
+            yield _followed(replace(spec, nodes=nodes, edges=list(spec.edges)))

@@ -73,6 +73,7 @@ class Decoder(nn.Module):
                 raise ValueError(f"decoder {name!r} is trained: give n_steps and n_classes")
             check_count("n_steps", n_steps)
             check_count("n_classes", n_classes)
+            self.n_steps, self.n_classes = n_steps, n_classes
             if name == "w_avg_t":
                 self.weight = nn.Parameter(torch.zeros(n_steps))
             elif name == "mlp":
@@ -137,17 +138,37 @@ class Decoder(nn.Module):
             if len(weight) != len(at):
                 raise ValueError(f"decoder is for {len(weight)} valid steps, got {len(at)}")
             return torch.einsum("t,btk->bk", weight / weight.sum(), seen), last
+        self._check_shape(seen)
         if self.name == "mlp":
             return self.net(seen.flatten(1)), last
         over_time = seen.transpose(1, 2)
         best = [nn.functional.elu(f(over_time)).max(-1).values for f in self.filters]
         return self.last(torch.cat(best, 1)), last
 
+    def _check_shape(self, seen: Tensor) -> None:
+        """Refuse steps and classes that are not those of the trained weights."""
+        _, n_steps, n_classes = seen.shape
+        given = (self.n_steps, self.n_classes)
+        fits = n_steps == given[0] if self.name == "mlp" else n_steps >= min(6, given[0])
+        if n_classes != given[1] or not fits:  # the widest of the sliding filters has 6 steps
+            raise ValueError(
+                f"decoder {self.name!r} is for {given[0]} valid steps and {given[1]} classes, got "
+                f"{n_steps} and {n_classes}"
+            )
+
+    def reaches(self, confidence: Tensor) -> Tensor:
+        """Return where a confidence is theta or more, in the coarser of the two precisions.
+
+        Else 0.2 in double precision would stay below the 0.2 of single precision.
+        """
+        fine = confidence.dtype.itemsize > self.theta.dtype.itemsize
+        return (confidence.to(self.theta.dtype) if fine else confidence) >= self.theta
+
     def _choose(self, seen: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         confidence = seen.softmax(-1).max(-1).values  # (B, valid steps)
         best = confidence.argmax(1)  # the first of equals
         if self.name == "threshold":
-            reached = confidence >= self.theta
+            reached = self.reaches(confidence)
             first = reached.int().argmax(1)
             best = torch.where(reached.any(1), first, best)
         hard = seen[torch.arange(len(seen), device=seen.device), best]

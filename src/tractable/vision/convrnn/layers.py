@@ -174,22 +174,22 @@ def _filters(node: Node, channels_in: int) -> nn.Module | None:
                 f"{node.channels}"
             )
         return None
-    if node.op == "separable":
-        return nn.Sequential(
-            SameConv2d(channels_in, channels_in, node.kernel, stride=node.stride,
-                       groups=channels_in),
-            nn.ELU(),
-            SameConv2d(channels_in, node.channels, 1),
-        )  # fmt: skip
+    separable = node.op == "separable"
+    wide, groups = (channels_in, channels_in) if separable else (node.channels, 1)
+    first: nn.Module
     if node.padding == "valid":
-        return nn.Conv2d(channels_in, node.channels, node.kernel, node.stride)
-    return SameConv2d(channels_in, node.channels, node.kernel, stride=node.stride)
+        first = nn.Conv2d(channels_in, wide, node.kernel, node.stride, groups=groups)
+    else:
+        first = SameConv2d(channels_in, wide, node.kernel, stride=node.stride, groups=groups)
+    if separable:
+        return nn.Sequential(first, nn.ELU(), SameConv2d(channels_in, node.channels, 1))
+    return first
 
 
 def _size_after(node: Node, size: tuple[int, int]) -> tuple[int, int]:
     if node.op == "none":
         return size
-    lost = node.kernel - 1 if node.padding == "valid" and node.op == "conv" else 0
+    lost = node.kernel - 1 if node.padding == "valid" else 0
     height, width = ((n - lost - 1) // node.stride + 1 for n in size)
     if min(height, width) < 1:
         raise SpecError(

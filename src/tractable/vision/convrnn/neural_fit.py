@@ -21,9 +21,9 @@ from tractable.vision.convrnn.neural_maps import (
     stacked,
 )
 from tractable.vision.convrnn.recording_layouts import as_plain
-from tractable.vision.convrnn.recordings import LEAST_R, Recordings, as_recordings
+from tractable.vision.convrnn.recordings import Recordings, as_recordings
 from tractable.vision.convrnn.regressions import LinearMap, candidates
-from tractable.vision.convrnn.reliability import correlation, spearman_brown
+from tractable.vision.convrnn.reliability import correlation, extended
 
 __all__ = ["as_features", "neural_fit"]
 
@@ -236,7 +236,7 @@ def _split(
             for k, (a, b) in enumerate(several):
                 one, two = found[2 * k : 2 * k + 2]
                 agree.append([correlation(one, two), correlation(a[outside], b[outside])])
-        r = spearman_brown(np.maximum(np.mean(agree, 0), LEAST_R), recordings.length)
+        r = extended(np.mean(agree, 0), recordings.lengths[:, None])
         maps, halves = r[0], r[1]
     return score, maps, halves, predict.chosen
 

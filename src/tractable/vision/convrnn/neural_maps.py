@@ -87,7 +87,11 @@ def shifted(parts: Sequence[np.ndarray], shift: int) -> list[np.ndarray]:
 
 
 def principal_axes(features: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the first principal axes (p, n) of training features."""
+    """Return the mean and the first principal axes (p, n) of training features.
+
+    Directions in which the features do not vary but for rounding have an axis of zeros: divided by
+    their length they would be noise of any size.
+    """
     mean = features.mean(0)
     X = features - mean
     n = min(n, len(X) - 1, X.shape[1])
@@ -95,5 +99,6 @@ def principal_axes(features: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray
         _, V = np.linalg.eigh(X.T @ X)
         return mean, V[:, ::-1][:, :n]
     values, U = np.linalg.eigh(X @ X.T)
-    U, values = U[:, ::-1][:, :n], np.maximum(values[::-1][:n], 1e-300)
-    return mean, X.T @ U / np.sqrt(values)
+    U, values = U[:, ::-1][:, :n], values[::-1][:n]
+    varies = values > max(float(values[0]) * 1e-13, 1e-300)
+    return mean, X.T @ np.where(varies, U / np.sqrt(np.where(varies, values, 1.0)), 0.0)

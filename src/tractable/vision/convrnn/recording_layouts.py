@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from tractable.core.checks import as_floats, check_finite
 
-__all__ = ["AXES", "as_plain", "chosen", "few", "gathered", "in_order"]
+__all__ = ["AXES", "as_plain", "chosen", "few", "gathered", "in_order", "milliseconds"]
 
 AXES = ("image", "repetition", "neuron", "bin")
+UNITS_MS = {"s": 1e3, "second": 1e3, "sec": 1e3, "ms": 1.0, "millisecond": 1.0, "msec": 1.0,
+            "us": 1e-3, "microsecond": 1e-3}  # fmt: skip
 
 
 def in_order(values: ArrayLike, axes: str | Sequence[str]) -> np.ndarray:
@@ -34,6 +36,18 @@ def in_order(values: ArrayLike, axes: str | Sequence[str]) -> np.ndarray:
         if name not in present:
             found = np.expand_dims(found, place)
     return found.astype(np.float32 if found.dtype == np.float32 else float)
+
+
+def milliseconds(times: Any) -> np.ndarray:
+    """Return the times of a labeled array's coordinate in ms, from what its ``units`` say."""
+    found = np.asarray(times.values)
+    if found.dtype.kind == "m":  # time spans, as xarray makes them of a file's "seconds"
+        return np.asarray(found / np.timedelta64(1, "ns") * 1e-6)
+    unit = str(times.attrs.get("units") or "ms").strip().lower()
+    factor = UNITS_MS.get(unit, UNITS_MS.get(unit.removesuffix("s")))
+    if factor is None:
+        raise ValueError(f"units of {times.name!r} must be s, ms or us, got {unit!r}")
+    return as_floats("time_ms", found) * factor
 
 
 def gathered(

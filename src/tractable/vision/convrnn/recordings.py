@@ -17,15 +17,14 @@ from tractable.vision.convrnn.recording_layouts import (
     few,
     gathered,
     in_order,
+    milliseconds,
 )
-from tractable.vision.convrnn.reliability import correlation, spearman_brown
+from tractable.vision.convrnn.reliability import correlation, extended
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["AXES", "Recordings", "as_recordings"]
-
-LEAST_R = -0.99  # where the formula for longer means has its pole
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +197,8 @@ class Recordings:
         data : DataArray
             With the dimensions named below, in any order; repetition and bin may be absent.
         image, repetition, neuron, bin : str
-            Its names of the dimensions.
+            Its names of the dimensions. Times of the bins are in ms, or in what their attribute
+            ``units`` says (s, ms, us).
         missing : bool
             NaN marks missing repetitions.
         """
@@ -217,7 +217,7 @@ class Recordings:
             data.values,
             axes=[wanted[str(dim)] for dim in data.dims],
             missing=missing,
-            time_ms=labels(bin) if bin in data.dims else None,
+            time_ms=milliseconds(data[bin]) if bin in data.dims and bin in data.coords else None,
             neurons=labels(neuron),
             images=labels(image),
             areas=data["area"].values.tolist() if "area" in data.coords else None,
@@ -244,10 +244,17 @@ class Recordings:
     def length(self) -> float:
         """Noise variance of a half's mean over that of the whole mean, averaged over the images.
 
-        That is the factor of (C11); with R repetitions of all images it is R / floor(R / 2).
+        That is the factor of (C11); with R repetitions of all images it is R / floor(R / 2). It is
+        that of all neurons together, `lengths` that of each.
         """
         n = self.n_repetitions
         return float((1.0 / (n // 2)).mean() / (1.0 / n).mean())
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The same of each neuron, (neurons,): they may have unequally many repetitions."""
+        n = self.n_repetitions
+        return np.asarray((1.0 / (n // 2)).mean(0) / (1.0 / n).mean(0))
 
     def mean(self) -> np.ndarray:
         """Return the mean over the repetitions that are there, (images, neurons, bins)."""
@@ -350,7 +357,7 @@ class Recordings:
         """
         rows = chosen("images", images, self.shape[0])
         r = [correlation(a[rows], b[rows]) for a, b in self.halves(n_halvings, seed)]
-        return spearman_brown(np.maximum(np.mean(r, 0), LEAST_R), self.length)
+        return extended(np.mean(r, 0), self.lengths[:, None])
 
     # --- to and from a file ------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ __all__ = ["LinearMap", "Ridge", "pls", "pls_each", "ridge"]
 
 TOLERANCE = 1e-6
 MAX_ITER = 500
+LEFT = 1e-12  # of the cross product: below it is the rounding of what the components have taken
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,14 @@ def pls(
     x_mean, y_mean = X.mean(0), Y.mean(0)
     X, Y = X - x_mean, Y - y_mean
     S = X.T @ Y
+    least = LEFT * np.linalg.norm(S)
     P: list[np.ndarray] = []
     Q: list[np.ndarray] = []
     R: list[np.ndarray] = []
     Y_now = Y
     for _ in range(n_components):
-        w = _dominant(S, Y_now, tolerance, max_iter)
-        if w is None:
+        w = _dominant(S, Y_now, tolerance, max_iter) if np.linalg.norm(S) > least else None
+        if w is None:  # features of lower rank allow no more components
             break
         r = w - sum((p @ w) * old for p, old in zip(P, R, strict=True))
         t = X @ r
@@ -285,7 +287,7 @@ def pls_each(features: ArrayLike, responses: ArrayLike, n_components: int = 25) 
     R: list[np.ndarray] = []
     for _ in range(n_components):
         size = np.linalg.norm(S, axis=0)
-        alive = size > 1e-14 * start
+        alive = size > LEFT * start
         W = np.where(alive, S / np.where(alive, size, 1.0), 0.0)
         r = W.copy()
         for p_old, r_old in zip(P, R, strict=True):

@@ -26,7 +26,8 @@ def spearman_brown(correlation: ArrayLike, length: float = 2.0) -> np.ndarray:
     Parameters
     ----------
     correlation : array_like
-        Correlation r of two means over as many repetitions each, in (-1, 1]; NaN stays NaN.
+        Correlation r of two means over as many repetitions each; NaN stays NaN. At and below
+        the pole, r = -1 / (k - 1) for k > 1, the limit comes back, minus infinity.
     length : float
         Repetitions of the whole over those of each mean, k > 0.
 
@@ -47,8 +48,19 @@ def spearman_brown(correlation: ArrayLike, length: float = 2.0) -> np.ndarray:
     """
     check_range("length", length, 0.0, open_low=True)
     r = as_floats("correlation", correlation)
+    share = 1.0 + (length - 1.0) * r
     with np.errstate(divide="ignore", invalid="ignore"):
-        return length * r / (1.0 + (length - 1.0) * r)
+        return np.where(share <= 0.0, -np.inf, length * r / share)
+
+
+def extended(correlation: np.ndarray, length: float | np.ndarray) -> np.ndarray:
+    """Return (C11), finite for correlations that chance has put near its pole or beyond it.
+
+    ``length`` is above 1, one for all or one for each; with three repetitions it is 3, and a
+    correlation of -0.6 of two of them would give a reliability of 9.
+    """
+    r = np.maximum(correlation, -0.99 / (length - 1.0))
+    return np.asarray(length * r / (1.0 + (length - 1.0) * r))
 
 
 def poisson_reliability(
@@ -151,8 +163,8 @@ def split_half_correlation(
 def reliability(responses: ArrayLike, *, n_halvings: int = 20, seed: int = 0) -> np.ndarray:
     r"""Return the reliability of the mean over all repetitions.
 
-    The correlation of two halves, extended to all repetitions by `spearman_brown`, and averaged
-    over random halvings. Its square root is the noise ceiling: the correlation with the measured
+    The correlation of two halves, averaged over random halvings and extended to all repetitions by
+    `spearman_brown`. Its square root is the noise ceiling: the correlation with the measured
     mean that the true expectation would have.
 
     Parameters
@@ -184,7 +196,7 @@ def reliability(responses: ArrayLike, *, n_halvings: int = 20, seed: int = 0) ->
     """
     Y = checked_responses(responses)
     r = split_half_correlation(Y, n_halvings=n_halvings, seed=seed)
-    return spearman_brown(np.maximum(r, -0.99), Y.shape[1] / (Y.shape[1] // 2)).mean(0)
+    return extended(r.mean(0), Y.shape[1] / (Y.shape[1] // 2))
 
 
 def checked_responses(responses: ArrayLike) -> np.ndarray:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tractable.core.checks import check_choice, check_count
 from tractable.vision.convrnn.neural_fit import as_features
 from tractable.vision.convrnn.recordings import as_recordings
-from tractable.vision.convrnn.reliability import spearman_brown
+from tractable.vision.convrnn.reliability import extended
 from tractable.vision.convrnn.similarity import cka, rdm, rdm_correlation
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def similarity_in_time(
             [_or_nan(compare, a[..., b], c[..., b]) for b in range(B)]
             for a, c in recordings.halves(n_halvings, seed)
         ]
-        halves = spearman_brown(np.maximum(np.mean(found, 0), -0.99), recordings.length)
+        halves = extended(np.mean(found, 0), recordings.length)
     random = np.random.default_rng(seed)
     samples = np.array([
         [_or_nan(_resampled(measure), parts[b][rows], mean[rows][..., b], rows) for b in range(B)]

@@ -316,7 +316,7 @@ class ConvRNNSpec:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the graph as JSON, and write it to a file."""
-        text = json.dumps(asdict(self), indent=1, default=dict)
+        text = json.dumps(asdict(self), indent=1, default=_plain)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
@@ -368,10 +368,19 @@ def _check_node(node: Node, names: list[str]) -> None:
         ("padding", ("same", "valid")),
     ):  # fmt: skip
         _one_of(f"{where}: {name}", getattr(node, name), allowed)
+    if node.op == "none" and node.stride > 1:
+        raise SpecError(f"{where}: op 'none' has no convolution for stride {node.stride} (pool?)")
+    if node.pool == 1 and node.pool_kernel > 1:
+        raise SpecError(f"{where}: pool_kernel {node.pool_kernel} without a pool (pool is 1)")
     if node.norm == "group8" and node.channels % 8:
         raise SpecError(f"{where}: norm 'group8' needs a multiple of 8 channels")
     if node.cell_args and node.cell is None:
         raise SpecError(f"{where}: cell_args without a cell")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON knows: numbers and arrays of NumPy as Python's, mappings as dicts."""
+    return value.tolist() if hasattr(value, "tolist") else dict(value)
 
 
 def _one_of(what: str, value: Any, allowed: Iterable[Any]) -> None:

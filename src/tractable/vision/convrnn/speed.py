@@ -127,9 +127,10 @@ def speed_accuracy(
     found = []
     for one in theta:
         check_range("thetas", float(one), 0.0, 1.0, open_low=True)
-        answer, step = Decoder("threshold", theta=float(one))(z, valid)
+        decoder = Decoder("threshold", theta=float(one))
+        answer, step = decoder(z, valid)
         seen = z if valid is None else z[:, valid.cpu()]
-        reached = seen.softmax(-1).amax((1, 2)) >= one
+        reached = decoder.reaches(seen.softmax(-1).amax((1, 2)))
         right = answer.argmax(-1) == y
         found.append([float(v.double().mean()) for v in (step, right, reached)])
     return SpeedAccuracy(theta, *np.array(found).T)

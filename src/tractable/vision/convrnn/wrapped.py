@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,34 +52,35 @@ class WrappedRNN(nn.Module):
         check_finite("example", example)
         self.model = model
         self._seen: dict[str, Tensor] = {}
-        shapes = self._shapes(modules, at, example)
+        maps = self._maps(modules, at, example)
         self.names = list(at)
         self.cells = nn.ModuleList()
         for name, choice in at.items():
             cell, options = (choice, {}) if isinstance(choice, str) else choice
-            channels = shapes[name][0]
-            self.cells.append(make_cell(cell, channels, channels, **options))
+            channels = maps[name].shape[1]
+            made = make_cell(cell, channels, channels, **options)
+            self.cells.append(made.to(maps[name]))  # where the model is, in its precision
         self._states: dict[str, tuple[Tensor, ...]] = {}
         self._running = False
-        for name, cell in zip(self.names, self.cells, strict=True):
-            modules[name].register_forward_hook(self._hook(name, cell))
+        for name in self.names:  # no closure: a copy of the network must run its own cells
+            modules[name].register_forward_hook(functools.partial(self._behind, name))
 
-    def _shapes(
+    def _maps(
         self, modules: dict[str, nn.Module], at: Mapping[str, Any], example: Tensor
-    ) -> dict[str, tuple[int, ...]]:
-        shapes: dict[str, tuple[int, ...]] = {}
+    ) -> dict[str, Tensor]:
+        maps: dict[str, Tensor] = {}
         handles = []
         for name in at:
 
             def look(module: nn.Module, inputs: Any, out: Any, name: str = name) -> None:
                 if not isinstance(out, Tensor) or out.ndim != 4:
                     raise ValueError(f"at: layer {name!r} puts out no map (B, C, H, W)")
-                if name in shapes:
+                if name in maps:
                     raise ValueError(
                         f"at: layer {name!r} is called twice in a forward pass, and one cell "
                         "cannot remember for both: give each call a module of its own"
                     )
-                shapes[name] = tuple(out.shape[1:])
+                maps[name] = out
 
             handles.append(modules[name].register_forward_hook(look))
         was = self.model.training
@@ -91,21 +93,20 @@ class WrappedRNN(nn.Module):
             for handle in handles:
                 handle.remove()
         for name in at:
-            if name not in shapes:
+            if name not in maps:
                 raise ValueError(f"at: layer {name!r} is not reached by the forward pass")
-        return shapes
+        return maps
 
-    def _hook(self, name: str, cell: nn.Module) -> Any:
-        def run(module: nn.Module, inputs: Any, out: Tensor) -> Tensor:
-            if not self._running:  # the model is called by itself
-                return out
-            state = self._states.get(name)
-            state = cell.init_state(out) if state is None else state  # type: ignore[operator]  # a Cell
-            out, self._states[name] = cell(out, state)
-            self._seen[name] = out
+    def _behind(self, name: str, module: nn.Module, inputs: Any, out: Tensor) -> Tensor:
+        """Let the cell behind a layer take its output: a forward hook."""
+        if not self._running:  # the model is called by itself
             return out
-
-        return run
+        cell = self.cells[self.names.index(name)]
+        state = self._states.get(name)
+        state = cell.init_state(out) if state is None else state  # type: ignore[operator]  # a Cell
+        out, self._states[name] = cell(out, state)
+        self._seen[name] = out
+        return out.clone()  # what follows may change it in place, as ReLU(inplace=True) does
 
     def forward(
         self,
