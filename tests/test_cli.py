@@ -260,3 +260,28 @@ def test_a_smoke_run_asserts_nothing_and_says_so(capsys, tmp_path) -> None:
     assert "0 of 1 checks hold (preset smoke: too small for the claims)" in printed
     assert main(line) == 1
     assert "FAILS  size" in capsys.readouterr().out
+
+
+def test_another_format_of_figures_is_drawn_for_a_finished_run(tmp_path: Path) -> None:
+    for suffix in ("svg", "pdf"):
+        assert cli("run", TOY, "--figures", suffix, cwd=tmp_path).returncode == 0
+        assert list(tmp_path.glob(f"runs/*/*/figures/squares.{suffix}"))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["run", TOY, "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "tractable", *words]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_error_of_python_in_ones_own_study_is_placed(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    text = Path(TOY).read_text()
+    broken.write_text(text.replace("if self.note:", "if not __import__('json').loads(''):"))
+    ended = cli("run", broken, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert re.search(r"tractable: .*broken\.py, line \d+: JSONDecodeError", ended.stderr)

@@ -353,6 +353,12 @@ def test_tables_are_understood(tmp_path, name, content):
     assert texts.n_dropped == ("stars" in content and "so so" in content)
 
 
+def test_labels_that_differ_in_the_last_digit_are_different(tmp_path):
+    texts = read(tmp_path, "a.csv", "text,label\na,1000002\nb,1000001\nc,1.0\nd,0.1234567\n")
+    assert texts.classes == ("0.1234567", "1", "1000001", "1000002")
+    assert texts.labels.tolist() == [3, 2, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

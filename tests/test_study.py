@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,8 @@ import xarray as xr
 from tractable.core.folder import Locked
 from tractable.core.processes import load_file
 from tractable.report import open_run
-from tractable.study import Check, Result, Run
+from tractable.study import Check, Result, Run, Study
+from tractable.sweep import sweep
 
 TOY = Path(__file__).with_name("toy_study.py")
 Toy = load_file(TOY).Toy
@@ -241,3 +245,146 @@ def test_a_mapped_point_is_the_same_before_and_after_it_was_stored(tmp_path: Pat
         assert {k: type(v) for k, v in first[name].attrs.items()} == {
             k: type(v) for k, v in second[name].attrs.items()
         }
+
+
+@pytest.mark.parametrize("kind", ["equal", "slope"])
+def test_nothing_equals_an_infinite_expectation(kind: str) -> None:
+    check = Check("x", 3.0, float("inf"), rtol=0.1, source="none", kind=kind)  # type: ignore[arg-type]
+    assert not check.holds
+
+
+def total(values: np.ndarray) -> xr.Dataset:
+    return xr.Dataset({"total": float(values.sum())})
+
+
+def test_arrays_that_print_alike_are_different_points(tmp_path: Path) -> None:
+    one, two = np.zeros(2000), np.zeros(2000)
+    two[1000] = 5.0
+    for _ in range(2):  # computed, then read back
+        found = Run(0, tmp_path).map(total, [{"values": one}, {"values": two}])
+        assert [float(dataset.total) for dataset in found] == [0.0, 5.0]
+
+
+@dataclass(frozen=True)
+class Files(Study):
+    """Numbers in files."""
+
+    data: tuple[str, ...] = ()
+    path: Path = Path("none")
+    kind: str = "numbers"
+    n: int = 1
+
+    def measure(self, run: Run) -> xr.Dataset:
+        values = [np.loadtxt(name) for name in (*self.data, self.path.resolve())]
+        measured = xr.Dataset({"y": ("i", np.ravel(values))})
+        if self.kind == "attributes":
+            measured.attrs |= {"settings": {"a": 1}, "quick": True, "none": None}
+        elif self.kind == "packed":
+            measured.y.attrs["scale_factor"] = 3.0
+        elif self.kind == "object":
+            measured["thing"] = ("i", np.array([{}, {}], dtype=object))
+        return measured
+
+    def theory(self, measured: xr.Dataset | None = None) -> xr.Dataset:
+        if self.kind == "broken":
+            raise KeyError("theory")
+        return xr.Dataset({"z": 1.0})
+
+    def checks(self, theory: xr.Dataset, measured: xr.Dataset) -> Iterator[Check]:
+        yield Check("last", float(measured.y[-1]), 2.0, source="none")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("2.0")
+    monkeypatch.setattr("tractable.study.KEEP_SECONDS", 0.0)
+    return Files((str(tmp_path / "a"),), tmp_path / "b")
+
+
+def test_files_in_a_tuple_belong_to_the_run(files: Files, tmp_path: Path) -> None:
+    before = files.folder()
+    (tmp_path / "a").write_text("3.5")
+    assert files.folder() != before
+
+
+def test_paths_are_paths_in_a_sweep(files: Files, tmp_path: Path) -> None:
+    assert Files.from_parameters(files.parameters()) == files
+    data = sweep(files, {"n": (1, 2)}, out=tmp_path / "runs", progress=False)
+    assert data.error.values.tolist() == ["", ""]
+
+
+def test_attributes_that_no_file_holds_do_not_cost_the_measurement(
+    files: Files, tmp_path: Path
+) -> None:
+    result = replace(files, kind="attributes").run(out=tmp_path / "runs", progress=False)
+    attrs = result.measured.attrs
+    assert (attrs["settings"], attrs["quick"], attrs["none"]) == ('{"a":1}', 1, "null")
+
+
+def test_checks_see_what_is_read_back(files: Files, tmp_path: Path) -> None:
+    result = replace(files, kind="packed").run(out=tmp_path / "runs", progress=False)
+    assert result.checks[0].measured == float(result.measured.y[-1])
+
+
+def test_an_error_says_where_the_measurement_is(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(KeyError) as found:
+        replace(files, kind="broken").run(out=tmp_path / "runs", progress=False)
+    kept = Path(found.value.__notes__[0].removeprefix("What was measured is kept in "))
+    assert xr.load_dataset(kept).y.values.tolist() == [2.0, 2.0]
+    with pytest.raises(ValueError, match="infer dtype") as found_too:
+        replace(files, kind="object").run(out=tmp_path / "runs", progress=False)
+    note = found_too.value.__notes__[0]
+    assert note.startswith("A netCDF file cannot hold thing; the rest is kept in ")
+    assert xr.load_dataset(note.rpartition(" in ")[2]).y.values.tolist() == [2.0, 2.0]
+
+
+HELPED = """
+from dataclasses import dataclass
+from pathlib import Path
+import xarray as xr
+from tractable.study import Study
+from helper_of_test import FACTOR
+
+@dataclass(frozen=True)
+class Helped(Study):
+    def measure(self, run):
+        return xr.Dataset({"y": FACTOR * float(Path(__file__).with_name("w.txt").read_text())})
+    def theory(self, measured=None):
+        return xr.Dataset({"z": 1.0})
+"""
+
+
+def test_a_file_beside_the_study_belongs_to_the_run(tmp_path: Path, caplog) -> None:
+    helper, mine, weights = (tmp_path / n for n in ("helper_of_test.py", "mine.py", "w.txt"))
+    mine.write_text(HELPED)
+    weights.write_text("1.0")
+    for factor in (2.0, 7.0):
+        helper.write_text(f"from deeper_of_test import FACTOR  # {factor}")
+        (tmp_path / "deeper_of_test.py").write_text(f"FACTOR = {factor}")
+        study = load_file(mine).Helped()
+        result = study.run(out=tmp_path / "runs", progress=False)
+        assert float(result.measured.y) == factor
+    (tmp_path / "deeper_of_test.py").write_text("FACTOR = 9.0")
+    with pytest.raises(ValueError, match="or a file beside it that it imports"):
+        study.folder()
+    # Data that no field names are not in the hash: the run is found, and they are named.
+    study = load_file(mine).Helped()
+    study.run(out=tmp_path / "runs", progress=False)
+    assert "is newer" not in caplog.text
+    os.utime(weights, (time.time() + 10, time.time() + 10))
+    study.run(out=tmp_path / "runs", progress=False)
+    assert "w.txt, which mine.py names, is newer than this finished run" in caplog.text
+
+
+def test_saved_arrays_are_whole_or_absent(tmp_path: Path, monkeypatch) -> None:
+    def torn(tensors: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("safetensors.torch.save_file", torn)
+    run_ = Run(0, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_.save("weights", np.ones(3))
+    assert run_.load("weights") is None
+    assert not list(tmp_path.iterdir())

@@ -152,6 +152,8 @@ def test_random_points(tmp_path: Path) -> None:
     drawn = list(read(["depth=1:5", "seed=0:3"], n_random=7))
     assert len({tuple(point.values()) for point in drawn}) == 7
     assert len(list(read(["depth=1:5", "seed=0:3"], n_random=70))) == 12
+    with pytest.raises(ValueError, match="is empty: it holds no integer"):
+        read(["depth=2.2:2.8:log"], n_random=3)
 
 
 # --- grids -----------------------------------------------------------------------------------

@@ -479,6 +479,34 @@ def test_divergence_names_the_step_and_the_last_loss():
     assert isinstance(TrainingDiverged(), RuntimeError)
 
 
+def test_weights_that_the_last_update_made_nan_are_reported():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    with pytest.raises(TrainingDiverged, match=r"made weights NaN \(step 1, its loss was 0\)"):
+        fit(model, lambda m, _: (m.weight**2).sqrt().sum(), [None], steps=1)
+
+
+def test_a_schedule_leaves_the_callers_learning_rate_also_after_an_error():
+    model, batches = make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+
+    def stop(step, values):
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(
+                *(model, squared_error, batches),
+                steps=5,
+                optimizer=optimizer,
+                schedule=lambda step: 0.1,
+                record={"one": lambda m: 1.0},
+                record_at=[2],
+                on_record=stop,
+            )
+        assert optimizer.param_groups[0]["lr"] == 0.5
+
+
 def test_exploding_descent_is_reported():
     model, batches = make()
     with pytest.raises(TrainingDiverged, match="lower learning_rate"):
@@ -551,6 +579,24 @@ def test_early_stopping_waits_and_restores_the_best(tmp_path):
     again = run(checkpoint=tmp_path / "c")
     assert (again.steps, again.best_step, again.stopped_early) == (5, 3, True)
     assert model.weight.item() == 3.0
+
+
+def test_a_first_record_that_is_nan_is_not_the_best():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    scores = [float("nan"), 3.0, 2.0, float("nan"), 1.0]
+    result = fit(
+        model,
+        lambda m, _: -m.weight.sum(),
+        [None],
+        steps=4,
+        optimizer=torch.optim.SGD,
+        learning_rate=1.0,
+        record={"score": lambda m: scores[round(m.weight.item())]},
+        record_at=range(5),
+        early_stopping=EarlyStopping("score", patience=2),
+    )
+    assert (result.steps, result.best_step, result.stopped_early) == (4, 4, False)
 
 
 @pytest.mark.parametrize(("mode", "best"), [("min", 2), ("max", 4)])

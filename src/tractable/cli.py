@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tractable.result import Result
     from tractable.study import Study
 
+LIBRARY = os.path.dirname(os.__file__)  # Python's own
 OK, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 3, 130
 
 USAGE = """\
@@ -48,6 +49,17 @@ Exit codes: 0 all checks hold (the preset smoke asserts none), 1 a check or a po
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # here, not at exit: a reader that has left is no error
+    except BrokenPipeError:  # it has seen enough: `tractable list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _main(argv: list[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {
         **{"list": _list, "run": _run, "sweep": _sweep, "search": _search},
@@ -68,12 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on from here")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough: `tractable list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if _is_bad_input(error):
-            return _fail(str(error))
+            return _fail("\n".join([str(error), *getattr(error, "__notes__", [])]))
         traceback.print_exc()
         _complain(f"{_whose(error)}: {type(error).__name__}: {error}")
         return INTERNAL_ERROR
@@ -121,7 +132,8 @@ def _run(words: list[str]) -> int:
         )
     _show(result)
     page = result.folder / "report.html"
-    if not page.exists():
+    drawn = flags.figures == "svg" or any(result.folder.glob(f"figures/*.{flags.figures}"))
+    if not (page.exists() and drawn):
         from tractable import report
 
         page = report.write(result, figures=flags.figures)
@@ -452,7 +464,7 @@ def _whose(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         for frame in reversed(traceback.extract_tb(cause.__traceback__)):
-            if "site-packages" in frame.filename or frame.filename.startswith(sys.prefix):
+            if _is_installed(frame.filename):
                 continue
             if frame.filename.startswith(ours) or not frame.filename.endswith(".py"):
                 break
@@ -475,7 +487,12 @@ def _is_bad_input(error: BaseException) -> bool:
     last = traceback.extract_tb(error.__traceback__)[-1]
     ours = str(Path(tractable.__file__).parent)
     raised = linecache.getline(last.filename, last.lineno or 0).strip().startswith("raise")
-    return raised and (last.filename.startswith(ours) or "site-packages" not in last.filename)
+    return raised and (last.filename.startswith(ours) or not _is_installed(last.filename))
+
+
+def _is_installed(file: str) -> bool:
+    """Tell the files of Python and of packages from a user's own."""
+    return "site-packages" in file or file.startswith((sys.prefix, LIBRARY))
 
 
 if __name__ == "__main__":

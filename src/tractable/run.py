@@ -85,7 +85,12 @@ class Run:
             for key, value in arrays.items()
         }
         path = self.folder / f"{name}.safetensors"
-        save_file(tensors, path)
+        temporary = store.temporary_beside(path)  # a run that is killed here leaves no half a file
+        try:
+            save_file(tensors, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
         return path
 
     def load(self, name: str) -> dict[str, torch.Tensor] | None:

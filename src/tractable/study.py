@@ -35,6 +35,7 @@ from tractable.core import netcdf
 from tractable.core.checks import check_choice, check_range, nearest_names
 from tractable.core.claims import Check, Cost, Paper, Table, plain_answer
 from tractable.core.fields import Range, as_declared, check_field, field_hints
+from tractable.core.processes import imported_beside, named_in
 from tractable.core.progress import logged
 from tractable.result import Result
 from tractable.run import Run, environment
@@ -94,9 +95,10 @@ class Study:
     def files(self) -> list[Path]:
         """Return the files that the result depends on; their content is part of the run's hash.
 
-        By default every existing file or folder that a field names, also ``file.py:function``.
+        By default every existing file or folder that a field names, also ``file.py:function``,
+        and also as one of several in a tuple.
         """
-        named = [value for value in asdict(self).values() if isinstance(value, str | Path)]
+        named = [value for value in _flat(asdict(self).values()) if isinstance(value, str | Path)]
         candidates = [Path(re.sub(r"(?<=\.py):\w+$", "", str(value))) for value in named if value]
         return [path for path in candidates if path.exists()]
 
@@ -218,13 +220,19 @@ class Study:
         check_range("seed", seed, 0, LARGEST_SEED)
         source = self.source_file()
         if source is not None:
-            now = store.hash_file(source)
+            own = [source, *imported_beside(source)]
+            now = store.digest([[str(path), store.hash_file(path)] for path in own])
             if _imported.setdefault(type(self), now) != now:
                 raise ValueError(
-                    f"{source} has changed since {type(self).__name__} was imported, and the old "
-                    "text would run under the new one's name: import it again (start anew)"
+                    f"{source} has changed since {type(self).__name__} was imported, or a file "
+                    "beside it that it imports, and the old text would run under the new one's "
+                    "name: import it again (start anew)"
                 )
         paths = [*self.files(), *([] if source is None else [source])]
+        code = [path for path in paths if path.suffix == ".py" and path.is_file()]
+        beside = dict.fromkeys(other for path in code for other in imported_beside(path))
+        known = {path.resolve() for path in paths}
+        paths += [path for path in beside if path not in known]
         files = [[path.name, store.hash_file(path)] for path in paths]
         return {
             "study": self.name(),
@@ -287,6 +295,7 @@ class Study:
         identity = self.identity(seed)
         final = Path(out) / self.name() / store.digest(identity)
         if not force and (final / "checks.json").exists():
+            self._name_newer_files(final)
             return Result.open(final, self)
         partial = final.with_name(final.name + ".partial")
         store.make(partial)
@@ -310,6 +319,19 @@ class Study:
             os.rename(partial, final)
         (final / "lock.json").unlink(missing_ok=True)
         return Result.open(final, self)
+
+    def _name_newer_files(self, final: Path) -> None:
+        """Say which files the hash does not see, and that may have changed since the run."""
+        finished = (final / "checks.json").stat().st_mtime
+        seen = [*self.files(), *filter(None, [self.source_file()])]
+        for code in (path for path in seen if path.suffix == ".py"):
+            for file in set(named_in(code)) - set(seen):
+                if file.stat().st_mtime > finished:
+                    log.warning(
+                        "%s, which %s names, is newer than this finished run: if the result "
+                        "depends on it, --force (force=True) computes anew",
+                        *(file, code.name),
+                    )
 
     def measurement(self, run: Run) -> xr.Dataset:
         """Return what `measure` returns, with the notes of the run."""
@@ -339,12 +361,17 @@ class Study:
                 begun = time.monotonic()
                 measured = self.measurement(run)
                 if time.monotonic() - begun > KEEP_SECONDS:
-                    netcdf.save(done, measured)
-            # The theory and the checks read what a later redrawing will read.
-            file = netcdf.packed(measured=measured)
-            measured = netcdf.as_read(measured, file, "measured")
-            log.info("%s: measured; computing the theory", self.name())
-            theory, checks, answers = self.evaluate(measured)
+                    netcdf.save_or_part(done, measured)
+            try:
+                # The theory and the checks read what a later redrawing will read.
+                file = netcdf.packed(measured=measured)
+                measured = netcdf.as_read(measured, file, "measured")
+                log.info("%s: measured; computing the theory", self.name())
+                theory, checks, answers = self.evaluate(measured)
+            except Exception as error:
+                if done.exists():
+                    error.add_note(f"What was measured is kept in {done}")
+                raise
         netcdf.save(result, netcdf.packed(file=file, theory=theory))
         source = self.source_file()
         store.write_json(
@@ -392,6 +419,14 @@ def _kept(path: Path) -> xr.Dataset | None:
 
 
 _imported: dict[type[Study], str] = {}  # the hash of the file when a class was first named
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _flat(value)
+        else:
+            yield value
 
 
 def _tuples(value: Any) -> Any:

@@ -43,7 +43,7 @@ class Check:
 
     ``equal`` and ``slope`` hold when ``|measured - expected| <= atol + rtol * |expected|``;
     ``at_most`` and ``at_least`` when the bound is kept up to that tolerance. A measurement that
-    is not finite never holds.
+    is not finite never holds, and nothing equals an infinite expectation.
 
     Examples
     --------
@@ -86,7 +86,8 @@ class Check:
             return self.measured <= self.expected + slack
         if self.kind == "at_least":
             return self.measured >= self.expected - slack
-        return abs(self.measured - self.expected) <= slack
+        # A relative tolerance of an infinite value would permit everything.
+        return math.isfinite(self.expected) and abs(self.measured - self.expected) <= slack
 
 
 @dataclass(frozen=True)

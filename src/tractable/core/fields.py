@@ -10,6 +10,7 @@ import textwrap
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from tractable.core.checks import check_choice, check_range
@@ -58,7 +59,7 @@ def kind_of(hint: Any) -> tuple[Any, Range | None]:
 
 
 def as_declared(value: Any, hint: Any) -> Any:
-    """Return a value with floats where floats are declared: 1 and 1.0 are one run.
+    """Return a value with floats where floats are declared (1 and 1.0 are one run), and paths.
 
     Examples
     --------
@@ -68,6 +69,8 @@ def as_declared(value: Any, hint: Any) -> Any:
     kind, _ = kind_of(hint)
     if kind is float and type(value) is int:
         return float(value)
+    if kind is Path and isinstance(value, str):  # as JSON holds it
+        return Path(value)
     if get_origin(kind) is tuple and isinstance(value, tuple):
         return tuple(as_declared(item, get_args(kind)[0]) for item in value)
     return value

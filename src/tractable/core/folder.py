@@ -74,7 +74,18 @@ def canonical(value: Any) -> str:
     >>> canonical({"b": (1, 2), "a": 0.1})
     '{"a":0.1,"b":[1,2]}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_text)
+
+
+def _text(value: Any) -> str:
+    """Return what JSON does not know as text; of an array all of it, which ``str`` shortens."""
+    if not getattr(value, "shape", None):
+        return str(value)
+    import numpy as np
+
+    array = np.asarray(value)
+    content = array.tobytes() if array.dtype.kind != "O" else canonical(array.tolist()).encode()
+    return f"array {array.shape} {array.dtype} {hashlib.sha256(content).hexdigest()}"
 
 
 def digest(value: Any) -> str:

@@ -310,6 +310,8 @@ def _span(
     if a >= b:
         raise ValueError(f"{name}={text} is empty: the first end must be below the second")
     if kind is int:
+        if math.ceil(a) > math.floor(b):
+            raise ValueError(f"{name}={text} is empty: it holds no integer")
         return Interval(math.ceil(a), math.floor(b), spacing == "log", whole=True)
     return Interval(a, b, spacing == "log" or bool(bounds and bounds.log and a > 0))
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tractable.core.folder import temporary_beside
+from tractable.core.folder import canonical, temporary_beside
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["as_read", "load", "packed", "save"]
+__all__ = ["as_read", "load", "packed", "save", "save_or_part"]
 
 NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable."
 UNREAD = {"REFERENCE_LIST", "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"}
@@ -106,9 +106,34 @@ def packed(
     if dataset is not None:
         parts.insert(0, (None, dataset))
     for name, data in parts:
+        data = _with_plain_attributes(data)
         data.to_netcdf(buffer, group=name, engine="h5netcdf", mode=mode)  # type: ignore[call-overload]  # w, then a
         mode = "a"
     return buffer
+
+
+def save_or_part(path: Path, dataset: xr.Dataset) -> None:
+    """Write a dataset; where no file can hold all of it, the rest beside, then raise the error.
+
+    For a measurement that took hours. A note of the error says what is where.
+    """
+    import xarray as xr
+
+    try:
+        save(path, dataset)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        left_out = []
+        for name, variable in dataset.variables.items():
+            try:
+                packed(xr.Dataset({name: variable.to_base_variable()}))
+            except Exception:  # of whatever kind: it is left out
+                left_out.append(name)
+        part = path.with_name(f"{path.stem}-part.nc")
+        with contextlib.suppress(Exception):  # the first error counts
+            save(part, dataset.drop_vars(left_out))
+            names = ", ".join(map(str, left_out))
+            error.add_note(f"A netCDF file cannot hold {names}; the rest is kept in {part}")
+        raise
 
 
 def as_read(
@@ -123,6 +148,37 @@ def as_read(
         return dataset
     content = packed(dataset) if file is None else io.BytesIO(file.getvalue())
     return xr.load_dataset(content, group=group, engine="h5netcdf")
+
+
+def _with_plain_attributes(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose attributes a file can hold: truth values are 0 and 1, others text."""
+    places: list[Any] = [dataset, *dataset.variables.values()]
+    if all(_fits(value) for place in places for value in place.attrs.values()):
+        return dataset
+    dataset = dataset.copy()
+    places = [dataset, *dataset.variables.values()]
+    for place in places:
+        place.attrs = {
+            name: value if _fits(value) else _as_attribute(value)
+            for name, value in place.attrs.items()
+        }
+    return dataset
+
+
+def _fits(value: Any) -> bool:
+    if isinstance(value, str | bytes):
+        return True
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return False
+    return array.dtype.kind in PLAIN + "USc" and array.size > 0
+
+
+def _as_attribute(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return int(value) if isinstance(value, bool) else canonical(value)
 
 
 def _plain(path: str | Path, group: str | None) -> xr.Dataset | None:

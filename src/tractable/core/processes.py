@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -16,7 +18,7 @@ from typing import Any
 
 from tractable.core.folder import digest
 
-__all__ = ["NotImportable", "Reference", "load_file"]
+__all__ = ["NotImportable", "Reference", "imported_beside", "load_file", "named_in"]
 
 BY_PATH = "tractable_file_"  # how the modules of files that are imported by path begin
 SOURCE = "__source_when_imported__"
@@ -25,7 +27,8 @@ SOURCE = "__source_when_imported__"
 def load_file(path: str | Path) -> types.ModuleType:
     """Import a Python file by its path; files beside it can be imported by it.
 
-    A file that has not changed since is imported once; one that has is imported again.
+    A file that has not changed since, nor one beside it that it imports, is imported once; else it
+    is imported again.
 
     Raises
     ------
@@ -38,13 +41,19 @@ def load_file(path: str | Path) -> types.ModuleType:
     if not file.is_file():
         raise ValueError(f"there is no file {path}")
     source = file.read_bytes()
-    if known is not None and known.__dict__.get(SOURCE) == source:
-        return known
+    beside = imported_beside(file)
+    texts = (source, *(helper.read_bytes() for helper in beside))
+    if known is not None:
+        if known.__dict__.get(SOURCE) == texts:
+            return known
+        for other, module in list(sys.modules.items()):  # they may be what has changed
+            if Path(getattr(module, "__file__", None) or "").resolve() in beside:
+                del sys.modules[other]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
-    setattr(module, SOURCE, source)
+    setattr(module, SOURCE, texts)
     linecache.checkcache(str(file))
     sys.modules[name] = module  # dataclasses and worker processes look the module up by name
     if str(file.parent) not in sys.path:
@@ -59,6 +68,79 @@ def load_file(path: str | Path) -> types.ModuleType:
         where = f"{path}, line {line}" if line else str(path)
         raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     return module
+
+
+def imported_beside(path: Path) -> tuple[Path, ...]:
+    """Return the Python files in the folder of a file that it imports, also by way of one another.
+
+    They are found by the text of the import statements; nothing is imported.
+    """
+    found: dict[Path, None] = {}
+    left = [path.resolve()]
+    while left:
+        for file in _imports(left.pop(), path.resolve().parent):
+            if file not in found and file != path.resolve():
+                found[file] = None
+                left.append(file)
+    return tuple(sorted(found))
+
+
+def named_in(path: Path) -> list[Path]:
+    """Return the files that a text in a Python file names, seen from here or from beside it.
+
+    Weights that a model file loads, say: no field names them.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    found: dict[Path, None] = {}
+    for text in sorted(text for text in texts if 0 < len(text) < 200 and text.isprintable()):
+        for place in (Path(text), path.parent / text):
+            if place.is_file():
+                found[place.resolve()] = None
+                break
+    return list(found)
+
+
+def _imports(path: Path, folder: Path) -> list[Path]:
+    try:
+        source = path.read_bytes()
+    except OSError:
+        return []
+    places = [
+        base.joinpath(*names, last)
+        for base in dict.fromkeys((folder, path.parent))
+        for *names, name in _imported_names(source)
+        for last in (f"{name}.py", f"{name}/__init__.py")
+    ]
+    return [place for place in places if place.is_file()]
+
+
+@functools.lru_cache(maxsize=256)
+def _imported_names(source: bytes) -> tuple[tuple[str, ...], ...]:
+    """Return the modules that a text may import: a and a.b of ``import a.b``."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    names: dict[tuple[str, ...], None] = {}
+    for node in ast.walk(tree):
+        words: list[str] = []
+        if isinstance(node, ast.Import):
+            words = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            words = [f"{start}.{alias.name}".strip(".") for alias in node.names]
+        for word in words:
+            parts = tuple(word.split("."))
+            names |= dict.fromkeys(parts[: i + 1] for i in range(len(parts)))
+    return tuple(names)
 
 
 @dataclass(frozen=True)

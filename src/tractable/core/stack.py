@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["POINT", "Part", "is_plain", "join", "spread", "stack"]
 
 POINT = "point"
+# Of variables that another program has packed; xarray unpacks them when it reads a file.
+CODES = {"scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype"}
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,16 @@ class Part:
 def is_plain(dataset: xr.Dataset) -> bool:
     """Tell whether a dataset is the same when it is read back from a netCDF file.
 
-    So are numbers and plain attributes; texts, truth values, times and lists may change their type.
+    So are numbers and plain attributes; texts, truth values, times and lists may change their
+    type, and some attributes change the numbers that they stand beside.
     """
     attributes = [dataset.attrs, *(variable.attrs for variable in dataset.variables.values())]
     return all(variable.dtype.kind in "ifc" for variable in dataset.variables.values()) and all(
-        type(value) in (str, int, float) for attrs in attributes for value in attrs.values()
+        type(value) in (str, int, float)
+        and name not in CODES
+        and not (name == "units" and " since " in str(value))
+        for attrs in attributes
+        for name, value in attrs.items()
     )
 
 

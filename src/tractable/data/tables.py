@@ -171,7 +171,7 @@ def from_values(texts: list[str], values: list[str], where: str) -> TextData:
     shown = ", ".join(map(short, list(dict.fromkeys(values))[:3]))
     numbers = [_number(value) for value in values]
     if all(number is not None for number in numbers):
-        values = [f"{number:g}" for number in numbers]
+        values = [_plain(number) for number in numbers if number is not None]
         classes = sorted(set(values), key=float)
     else:
         values = [value.lower() for value in values]
@@ -293,6 +293,11 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
+
+
+def _plain(number: float) -> str:
+    """Return a number as text with all its digits: two labels may differ in the last one."""
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 def decode(raw: bytes, where: str) -> str:

@@ -164,7 +164,8 @@ def fit(
     Raises
     ------
     TrainingDiverged
-        The loss is NaN or infinite; the message holds the step and the last finite loss.
+        The loss is NaN or infinite, or the weights are NaN in the end; the message holds the step
+        and the last finite loss.
     CheckpointError
         The checkpoint is damaged, foreign, or of another model, optimizer, seed or record.
     KeyboardInterrupt
@@ -202,7 +203,6 @@ def fit(
     config = checkpoints.configuration(
         model, optimizer, seed=seed, clip=clip, record=sorted(record), early_stopping=early_stopping
     )
-    base_rates = [group["lr"] for group in optimizer.param_groups]
     done, restore = Progress(), None
     if path is not None and path.exists():
         done, restore = checkpoints.resume(path, model, optimizer, config)
@@ -224,7 +224,12 @@ def fit(
         if path is not None and (fabric is None or fabric.is_global_zero):
             checkpoints.save(path, model, optimizer, done, config)
 
-    with mode(model, train=True), seeded(derive(seed, "training")), _interruptions() as caught:
+    with (
+        mode(model, train=True),
+        seeded(derive(seed, "training")),
+        _base_rates(optimizer) as base_rates,
+        _interruptions() as caught,
+    ):
         if 0 in wanted and done.step == 0 and not done.record_steps:
             take_record(model, record, seed, done, on_record, early_stopping)
         next_save = time.monotonic() + checkpoint_every_seconds
@@ -260,11 +265,11 @@ def fit(
                 raise KeyboardInterrupt
             if done.stopped_early:
                 break
+        if done.step > resumed_from:
+            _check_weights(trained, done)
         if record and (not done.record_steps or done.record_steps[-1] != done.step):
             take_record(model, record, seed, done, on_record, early_stopping)
         save()
-        for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-            group["lr"] = rate
         if caught:
             raise KeyboardInterrupt
     run_optimizer.zero_grad(set_to_none=True)
@@ -380,6 +385,17 @@ def _interruptions() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def _base_rates(optimizer: torch.optim.Optimizer) -> Iterator[list[float]]:
+    """Give the learning rates that a schedule multiplies, and put them back, however it ends."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        yield rates
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+
 def _make_optimizer(
     optimizer: torch.optim.Optimizer | Callable[..., torch.optim.Optimizer],
     parameters: list[nn.Parameter],
@@ -423,6 +439,16 @@ def _check_loss(value: Any, done: Progress) -> float:
             "lower learning_rate, or give clip=1.0"
         )
     return number
+
+
+def _check_weights(weights: list[nn.Parameter], done: Progress) -> None:
+    """Refuse what an infinite gradient leaves where no further loss would show it."""
+    if any(bool(weight.isnan().any()) for weight in weights):
+        raise TrainingDiverged(
+            f"the last update made weights NaN (step {done.step}, its loss was "
+            f"{done.losses[-1]:.4g}): the gradient of the loss is infinite or NaN there, as that "
+            "of a square root at 0"
+        )
 
 
 def _total_steps(data: Data, steps: int | None, epochs: int | None) -> int | None:

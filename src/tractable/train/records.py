@@ -111,7 +111,8 @@ def take_record(
 def _judge(rule: EarlyStopping, model: nn.Module, value: float, done: Progress) -> None:
     """Note an improvement, or count one more record without."""
     signed = value if rule.mode == "min" else -value
-    if signed < done.best_value - rule.min_delta or done.best_step is None:
+    first = done.best_step is None or math.isnan(done.best_value)  # anything is better than NaN
+    if first or signed < done.best_value - rule.min_delta:
         done.best_value, done.best_step, done.waited = signed, done.step, 0
         if rule.restore_best:
             state = model.state_dict()
