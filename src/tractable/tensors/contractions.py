@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tractable.core.checks import as_floats, check_count, check_finite, check_range, check_shape
-from tractable.tensors.kernels import MAX_COLUMNS, accumulate
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Contractions", "DenseContractions", "halves", "khatri_rao", "mttkrp"]
 
-COMPILED_ENTRIES = 20_000_000  # of smaller tensors a whole fit saves less than the import takes
 FLOAT32_ROUNDING = 1e-5  # relative change of means below which float32 passes are noise
 NARROW = 8  # up to so many columns Y @ b is faster than (b.T @ Y.T).T
 
@@ -103,15 +101,12 @@ class DenseContractions:
         rows = int(np.prod(self.shape[: self.n_left]))
         self.matrix = tensor.view(rows, -1)
         self.rounding = FLOAT32_ROUNDING if tensor.dtype == torch.float32 else 0.0
-        self._compiled = tensor.device.type == "cpu" and tensor.numel() >= COMPILED_ENTRIES
 
     def _tensors(self, factors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return [x.to(device=self.tensor.device, dtype=self.tensor.dtype) for x in factors]
 
     def partial(self, side: int, factors: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the tensor contracted with all modes of the other side, shape (.., K)."""
-        import torch
-
         h, y = self.n_left, self.matrix
         if side == 0:
             right = khatri_rao(self._tensors(factors[h:]))
@@ -121,11 +116,7 @@ class DenseContractions:
                 product = (right.T.contiguous() @ y.T).T
             return product.reshape(*self.shape[:h], -1)
         left = khatri_rao(self._tensors(factors[:h]))
-        if self._compiled and left.shape[1] <= MAX_COLUMNS and torch.get_num_threads() == 1:
-            product = torch.from_numpy(accumulate(y.numpy(), left.numpy()))
-        else:
-            product = left.T @ y
-        return product.T.reshape(*self.shape[h:], -1)
+        return (left.T @ y).T.reshape(*self.shape[h:], -1)
 
     def finish(
         self, partial: torch.Tensor, mode: int, factors: Sequence[torch.Tensor]
