@@ -26,8 +26,8 @@ def peak_memory(*, reset: bool = False) -> int:
     Examples
     --------
     >>> before = peak_memory(reset=True)
-    >>> filled = bytearray(2**26)
-    >>> peak_memory() - before > 2**25
+    >>> filled = b"1" * 2**27
+    >>> peak_memory() - before > 2**26
     True
     """
     if reset and REFERENCES.exists():
