@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -297,33 +298,38 @@ def seconds_of_one_step(
 ) -> tuple[float, float, float]:
     """Return seconds, operations and bytes of one step of a race, the test included, from a part.
 
-    A few networks of few layers are timed, and the rest is proportional.
+    A few networks of few layers are timed, for one step and for several, so that what is done once
+    (the data, the weights) is left out; the rest is proportional.
     """
-    import time
-
-    few, layers = min(n_replicas, 2), min(depth, 8)
+    few, layers = min(n_replicas, 4), min(depth, 8)
     known = data if data == "digits" else "digits"
-    started = time.perf_counter()
-    one = race(
-        net=net,
-        depth=layers,
-        width=min(width, 400),
-        q_star=0.02,
-        optimizer="sgd",
-        rates=[1e-6] * few,
-        n_seeds=1,
-        seed=0,
-        data=known,
-        n_train=batch_size,
-        n_test=100,
-        batch_size=batch_size,
-        threshold=2.0,
-        max_steps=4,
-        channels=channels,
-    )
-    seconds = (time.perf_counter() - started) / max(int(one.n_steps), 1)
+
+    def seconds(n_steps: int) -> float:
+        started = time.perf_counter()
+        race(
+            net=net,
+            depth=layers,
+            width=min(width, 400),
+            q_star=0.02,
+            optimizer="sgd",
+            rates=[1e-6] * few,
+            n_seeds=1,
+            seed=0,
+            data=known,
+            n_train=batch_size,
+            n_test=100,
+            batch_size=batch_size,
+            threshold=2.0,
+            max_steps=n_steps,
+            channels=channels,
+        )
+        return time.perf_counter() - started
+
+    seconds(1)  # imports
+    once = seconds(1)
+    one_step = max(seconds(5) - once, 1e-5) / 4
     spread = depth / layers * n_replicas / few * (max(width, 1) / max(min(width, 400), 1)) ** 2
     per_layer = 9 * 64 * channels**2 if channels else width**2
     operations = 6.0 * depth * per_layer * batch_size * n_replicas
     memory = 4.0 * depth * n_replicas * (4 * per_layer + 3 * batch_size * max(width, 64 * channels))
-    return seconds * spread, operations, memory
+    return one_step * spread, operations, memory
