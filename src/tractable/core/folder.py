@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "Locked",
     "canonical",
     "digest",
+    "first_difference",
     "hash_content",
     "hash_file",
     "is_full",
@@ -86,6 +87,31 @@ def _text(value: Any) -> str:
     array = np.asarray(value)
     content = array.tobytes() if array.dtype.kind != "O" else canonical(array.tolist()).encode()
     return f"array {array.shape} {array.dtype} {hashlib.sha256(content).hexdigest()}"
+
+
+def first_difference(there: Any, here: Any) -> tuple[str, Any, Any] | None:
+    """Return where two settings first differ, and both values; None where they are the same.
+
+    Examples
+    --------
+    >>> first_difference({"rule": {"tau": 10.0}, "n": 3}, {"rule": {"tau": 5.0}, "n": 3})
+    ('rule tau', 10.0, 5.0)
+    """
+    old, new = _leaves(there), _leaves(here)
+    for name in [*new, *old]:
+        if old.get(name) != new.get(name):
+            return name, old.get(name, "absent"), new.get(name, "absent")
+    return None
+
+
+def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        items = [(f"{name} {key}".strip(), entry) for key, entry in value.items()]
+    elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+        items = [(f"{name} {i}", entry) for i, entry in enumerate(value)]
+    else:
+        return {name: value}
+    return {key: leaf for path, entry in items for key, leaf in _leaves(entry, path).items()}
 
 
 def digest(value: Any) -> str:

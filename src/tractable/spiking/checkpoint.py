@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tractable.core.folder import first_difference
 from tractable.spiking.rule import RuleState, SuperSpike
 
 __all__ = ["RECORDS", "read", "settings", "write"]
@@ -177,19 +178,10 @@ def read(
 
 def _compare(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     """Refuse other settings, and name the first that differs."""
-    old, new = _leaves(there), _leaves(here)
-    for name in [*new, *old]:
-        if old.get(name) != new.get(name):
-            raise ValueError(
-                f"checkpoint {path} belongs to another network or other settings: {name} is "
-                f"{old.get(name, 'absent')} there and {new.get(name, 'absent')} here; {MEND}"
-            )
-
-
-def _leaves(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    found: dict[str, Any] = {}
-    for key, entry in value.items():
-        found |= _leaves(entry, f"{name} {key}".strip())
-    return found
+    found = first_difference(there, here)
+    if found is not None:
+        name, old, new = found
+        raise ValueError(
+            f"checkpoint {path} belongs to another network or other settings: {name} is {old} "
+            f"there and {new} here; {MEND}"
+        )

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tractable.core.folder import first_difference
 from tractable.train.records import Progress
 
 __all__ = [
@@ -222,24 +223,13 @@ def _open(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Refuse another configuration and name the first thing that differs."""
-    old, new = _flatten(there), _flatten(here)
-    for name in [*new, *old]:
-        if old.get(name) != new.get(name):
-            raise CheckpointError(
-                f"checkpoint {path} was written by another configuration: {name} is "
-                f"{old.get(name, 'absent')} there and {new.get(name, 'absent')} here; "
-                "give another path, or delete the file to start afresh"
-            )
-
-
-def _flatten(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        items = [(f"{name} {key}".strip(), entry) for key, entry in value.items()]
-    elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
-        items = [(f"{name} {i}", entry) for i, entry in enumerate(value)]
-    else:
-        return {name: value}
-    return {key: leaf for path, entry in items for key, leaf in _flatten(entry, path).items()}
+    found = first_difference(there, here)
+    if found is not None:
+        name, old, new = found
+        raise CheckpointError(
+            f"checkpoint {path} was written by another configuration: {name} is {old} there and "
+            f"{new} here; give another path, or delete the file to start afresh"
+        )
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
